@@ -1,0 +1,53 @@
+"""Log lines: one format, with the transaction id of the request being served.
+
+A line goes to standard error, or to syslog when `log_address` names its socket. Handlers are set up
+once a process; modules use `logging.getLogger(__name__)` and never format ids themselves.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import logging.handlers
+import os
+import sys
+from collections.abc import Mapping
+
+# The transaction of the green thread at work; greenlets carry contexts of their own.
+trans_id: contextvars.ContextVar[str] = contextvars.ContextVar("trans_id", default="")
+
+# Access logs go through this logger, so that they can be sent elsewhere or switched off.
+ACCESS_LOGGER = "miniswift.access"
+
+
+class TransactionFormatter(logging.Formatter):
+    """`time name[pid] LEVEL: message (txn: id)`, each event on one line."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"%(asctime)s {name}[%(process)d] %(levelname)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record).replace("\n", "#012")
+        current = trans_id.get()
+        return f"{line} (txn: {current})" if current and current not in line else line
+
+
+def setup(conf: Mapping[str, str], name: str = "miniswift") -> None:
+    """Send this process's log where `log_address`, `log_level` and `log_name` of `conf` say."""
+    address = conf.get("log_address", "")
+    handler: logging.Handler
+    if address and os.path.exists(address):
+        handler = logging.handlers.SysLogHandler(address, facility=_facility(conf))
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(TransactionFormatter(conf.get("log_name") or name))
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(conf.get("log_level", "INFO").upper())
+
+
+def _facility(conf: Mapping[str, str]) -> int:
+    name = conf.get("log_facility", "LOG_LOCAL0").lower().removeprefix("log_")
+    return logging.handlers.SysLogHandler.facility_names.get(name, logging.handlers.SysLogHandler.LOG_LOCAL0)
