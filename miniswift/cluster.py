@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import dataclasses
 import functools
+from collections.abc import Iterator
 from hashlib import md5
 from pathlib import Path
 
@@ -64,7 +65,7 @@ class Policies:
         }
         self.default = next(policy for policy in policies if policy.is_default)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Policy]:
         return iter(sorted(self._by_index.values(), key=lambda policy: policy.index))
 
     def __len__(self) -> int:

@@ -1,79 +1,54 @@
-"""The first waist: a request to a storage node, and its answer.
+"""Ways to a storage node: a call in this process, or HTTP to another one.
 
-`Transport.send(node, request)` is all the proxy and the storage servers know of each other.
 `HTTPTransport` keeps connections to other processes; `LocalTransport` calls the storage application
-in this process. Both read `request.body` only when the node wants it (the answer to
-`Expect: 100-continue`), so a refusal costs nothing of the body.
-
-1. An answer is a `Response`: the caller closes its body. A status of any kind is an answer.
-2. No answer is a `TransportError`; which one says whether the node can be tried again.
-3. Errors of reading `request.body` (the client's) pass through unchanged.
+in this process; `RoutedTransport` picks by the node's address. All keep the contract of
+`miniswift.backend`, and one suite of tests runs over them.
 """
 
 from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from miniswift.errors import BadRequestBody, ClientDisconnected, ClientTimeout, MiniswiftError
-from miniswift.responses import Environ, FileBody, Headers, Response
+from miniswift.backend import (
+    BackendRequest,
+    BrokenAnswer,
+    ConnectFailed,
+    Readable,
+    TimedOut,
+    Transport,
+    TransportError,
+)
+from miniswift.errors import BadRequestBody, ClientDisconnected, ClientTimeout
+from miniswift.http_transport import HTTPTransport
+from miniswift.responses import Environ, FileBody, Response
 from miniswift.ring import Node
 from miniswift.wsgi import FILE_WRAPPER, RAW_PATH_INFO, Request, WSGIApp, environ_key, quote_path, to_wsgi
 
+__all__ = [
+    "BackendRequest",
+    "BrokenAnswer",
+    "ConnectFailed",
+    "HTTPTransport",
+    "LocalTransport",
+    "Readable",
+    "RoutedTransport",
+    "TimedOut",
+    "Transport",
+    "TransportError",
+    "default_transport",
+    "serve_locally",
+]
+
 logger = logging.getLogger(__name__)
-
-
-class TransportError(MiniswiftError):
-    """Raised when a node gave no answer."""
-
-
-class ConnectFailed(TransportError):
-    """Raised when a node cannot be reached; nothing was sent."""
-
-
-class TimedOut(TransportError):
-    """Raised when a node did not answer in time."""
-
-
-class BrokenAnswer(TransportError):
-    """Raised when a node's answer stopped short or was no HTTP."""
-
-
-class Readable(Protocol):
-    """What a request's body must be able to do."""
-
-    def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes, `b""` at the end."""
-
-
-@dataclass(slots=True)
-class BackendRequest:
-    """A request to a storage server; the device comes from the node it is sent to."""
-
-    method: str
-    part: int
-    path: str  # /account[/container[/object]], text, not quoted
-    headers: Headers = field(default_factory=Headers)
-    query: str = ""  # already quoted
-    body: Readable | None = None
-    content_length: int | None = None  # None with a body: sent chunked
-
-
-class Transport(Protocol):
-    """Where requests to storage nodes go."""
-
-    def send(self, node: Node, request: BackendRequest) -> Response:
-        """Ask `node`. Raises TransportError when there is no answer."""
 
 
 class LocalTransport:
     """Calls the storage applications of this process, keyed by the address they also listen on."""
 
-    def __init__(self, apps: Mapping[tuple[str, int], WSGIApp]) -> None:
-        self.apps = dict(apps)
+    def __init__(self, apps: dict[tuple[str, int], WSGIApp]) -> None:
+        self.apps = apps
 
     def send(self, node: Node, request: BackendRequest) -> Response:
         app = self.apps[node.ip, node.port]
@@ -129,3 +104,31 @@ class _ErrorStream(io.TextIOBase):
 
 
 _NO_ERRORS = _ErrorStream()
+
+
+class RoutedTransport:
+    """In process to the addresses in `apps`, by HTTP to all others."""
+
+    def __init__(self, apps: dict[tuple[str, int], WSGIApp], http: Transport) -> None:
+        self._local = LocalTransport(apps)
+        self._http = http
+
+    def send(self, node: Node, request: BackendRequest) -> Response:
+        if (node.ip, node.port) in self._local.apps:
+            return self._local.send(node, request)
+        return self._http.send(node, request)
+
+
+# The storage applications this process serves, by address. Filled once, before the first request.
+_served_here: dict[tuple[str, int], WSGIApp] = {}
+
+
+def serve_locally(addresses: list[tuple[str, int]], app: WSGIApp) -> None:
+    """Make every transport of this process call `app` for nodes at `addresses`."""
+    for address in addresses:
+        _served_here[address] = app
+
+
+def default_transport(conn_timeout: float, node_timeout: float) -> Transport:
+    """The transport of a server made from a configuration file; timeouts in seconds."""
+    return RoutedTransport(_served_here, HTTPTransport(conn_timeout, node_timeout))

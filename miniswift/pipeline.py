@@ -1,0 +1,150 @@
+"""Pipelines: a proxy-server.conf made into a WSGI application.
+
+The file is Swift's, read by PasteDeploy. Three things are added to what paste does:
+
+1. `use = egg:swift#NAME` means our filter of that name, where we have it and `[DEFAULT]
+   prefer_miniswift` (default true) does not say otherwise; `egg:miniswift#NAME` is the native spelling.
+2. A filter that the proxy cannot do without is inserted where it belongs, with a log line.
+3. A bad option is reported with its file, section and name.
+
+Not here: servers and workers (supervisor), the options themselves (each filter's Settings).
+"""
+
+from __future__ import annotations
+
+import configparser
+import importlib.metadata
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from paste.deploy import loadwsgi
+
+from miniswift.config import boolean, reading
+from miniswift.errors import ConfigError
+from miniswift.wsgi import WSGIApp
+
+logger = logging.getLogger(__name__)
+
+_SWIFT_EGG = re.compile(r"egg:swift#(\w[\w.-]*)")
+
+# A filter that must be there, and the filters that it must stand behind, as Swift has it.
+_REQUIRED = (
+    ("catch_errors", ()),
+    ("gatekeeper", ("catch_errors",)),
+    ("listing_formats", ("catch_errors", "gatekeeper", "proxy_logging", "memcache", "cache")),
+    ("copy", ("tempauth", "keystoneauth", "staticweb", "authtoken")),
+)
+
+
+def load_app(conf_file: str | Path, name: str = "main", global_conf: dict[str, str] | None = None) -> WSGIApp:
+    """The application that [pipeline:NAME] or [app:NAME] of a file describes. Raises ConfigError."""
+    loader = _Loader(str(conf_file))
+    try:
+        context = loader.get_context(loadwsgi.APP, name, global_conf or {})
+    except (LookupError, ImportError, configparser.Error) as error:
+        raise ConfigError(str(error), file=str(conf_file)) from None
+    if context.object_type is not loadwsgi.PIPELINE:
+        app: WSGIApp = _create(context, str(conf_file))
+        return app
+    filters = list(context.filter_contexts)
+    if context.app_context.entry_point_name == "proxy":
+        filters = [*_with_required(loader, filters, str(conf_file))]
+    return _compose(context.app_context, filters, str(conf_file))
+
+
+def _compose(app_context: Any, filter_contexts: list[Any], file: str) -> WSGIApp:
+    final = _create(app_context, file)
+    app: WSGIApp = final
+    made = []
+    for context in reversed(filter_contexts):
+        app = _create(context, file)(app)
+        made.append(app)
+    for part in [*made, final]:
+        # Swift's filters look for these on themselves; an application without attributes goes without.
+        if hasattr(part, "__dict__"):
+            part._pipeline = [*reversed(made), final]
+            part._pipeline_final_app = final
+            part._pipeline_request_logging_app = app
+    logger.debug("pipeline of %s: %s", file, " ".join(map(_filter_name, filter_contexts)))
+    return app
+
+
+def _create(context: Any, file: str) -> Any:
+    section = f"{'filter' if context.object_type is loadwsgi.FILTER else 'app'}:{context.name}"
+    with reading(file, section):
+        try:
+            return context.create()
+        except ConfigError as error:
+            raise error.within(file=file, section=section) from None
+
+
+def _with_required(loader: _Loader, filters: list[Any], file: str) -> Iterator[Any]:
+    contexts = list(filters)
+    for name, predecessors in _REQUIRED:
+        names = [_filter_name(context) for context in contexts]
+        if name in names:
+            continue
+        after = [index for index, other in enumerate(names) if other in predecessors]
+        position = max(after) + 1 if after else 0
+        contexts.insert(position, loader.get_context(loadwsgi.FILTER, f"egg:miniswift#{name}", {}))
+        logger.info("%s: filter %s is missing in the pipeline and was inserted", file, name)
+    yield from contexts
+
+
+def _filter_name(context: Any) -> str:
+    return str(context.entry_point_name or context.name)
+
+
+class _Loader(loadwsgi.ConfigLoader):  # type: ignore[misc]
+    """Paste's loader of a file, with Swift's names for our parts."""
+
+    def __init__(self, file: str) -> None:
+        if not Path(file).is_file():
+            raise ConfigError("is not there or is no file", file=file)
+        try:
+            super().__init__(file)
+        except (configparser.Error, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot be read: {error}", file=file) from None
+        ours = _our_names()
+        prefer = self._prefers_miniswift()
+        for section in self.parser.sections():
+            if not self.parser.has_option(section, "use"):
+                continue
+            use = self.parser.get(section, "use")
+            match = _SWIFT_EGG.fullmatch(use.strip())
+            if match and match[1] in ours and (prefer or not _has_swift()):
+                self.parser.set(section, "use", f"egg:miniswift#{match[1]}")
+
+    def _prefers_miniswift(self) -> bool:
+        return boolean(self.parser.defaults().get("prefer_miniswift", "true"))
+
+
+def _our_names() -> set[str]:
+    entry_points = importlib.metadata.distribution("miniswift").entry_points
+    return {entry.name for entry in entry_points if entry.group.startswith("paste.")}
+
+
+def _has_swift() -> bool:
+    try:
+        importlib.metadata.distribution("swift")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def read_section(conf_file: str | Path, section: str = "DEFAULT") -> dict[str, str]:
+    """The options of one section (with those of [DEFAULT]) as text. Raises ConfigError."""
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    try:
+        parser.read_string(Path(conf_file).read_text(), str(conf_file))
+        return dict(parser.defaults()) if section == "DEFAULT" else dict(parser[section])
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", file=str(conf_file)) from None
+    except KeyError:
+        raise ConfigError("this section is missing", file=str(conf_file), section=section) from None
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", file=str(conf_file)) from None

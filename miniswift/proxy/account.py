@@ -1,0 +1,106 @@
+"""The account controller."""
+
+from __future__ import annotations
+
+from miniswift.backend import BackendRequest
+from miniswift.proxy.constraints import check_metadata, check_name_length, refuse
+from miniswift.proxy.controller import Controller
+from miniswift.responses import Headers, Response
+from miniswift.timestamp import Timestamp
+from miniswift.wsgi import OWNER
+
+ACCESS_CONTROL_SYSMETA = "X-Account-Sysmeta-Core-Access-Control"
+
+
+class AccountController(Controller):
+    """Requests for an account."""
+
+    kind = "account"
+    verbs = ("DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT")
+
+    def allowed_verbs(self) -> tuple[str, ...]:
+        if self.app.settings.allow_account_management:
+            return self.verbs
+        return tuple(verb for verb in self.verbs if verb not in ("PUT", "DELETE"))
+
+    def GET(self) -> Response:
+        self._check_name()
+        ring = self.app.account_ring
+        part = self.app.cluster.part(ring, self.account)
+        version = self.app.infos.account_version(self.account)
+        response = self.app.client.read(ring, part, self.listing_request(part, f"/{self.account}"))
+        if response.status == 404:
+            response = self._missing(response)
+        self.app.infos.note_account(self.environ, self.account, response, version)
+        if self.environ.get(OWNER):
+            self._show_access_control(response)
+        self.hide_owner_headers(response)
+        return response
+
+    HEAD = GET
+
+    def PUT(self) -> Response:
+        self._check_name()
+        check_metadata(self.request, "account", self.app.cluster.constraints)
+        return self._write("PUT")
+
+    def POST(self) -> Response:
+        self._check_name()
+        check_metadata(self.request, "account", self.app.cluster.constraints)
+        response = self._write("POST")
+        if response.status == 404 and self.app.settings.account_autocreate and not _is_deleted(response):
+            self.app.create_account(self)
+            response = self._write("POST")
+        return response
+
+    def DELETE(self) -> Response:
+        if self.request.query_string:
+            # A mistyped query was probably meant for a filter (bulk delete), not for the whole account.
+            raise refuse(400, "DELETE of an account takes no query")
+        return self._write("DELETE")
+
+    def _check_name(self) -> None:
+        check_name_length("Account", self.account, self.app.name_limit("account", self.account))
+
+    def _write(self, verb: str) -> Response:
+        ring = self.app.account_ring
+        part = self.app.cluster.part(ring, self.account)
+        headers = self.base_headers() if verb == "DELETE" else self.metadata_headers()
+        response = self.app.client.write(
+            ring, part, lambda _: BackendRequest(verb, part, f"/{self.account}", headers)
+        )
+        self.app.infos.forget_account(self.environ, self.account)
+        if self.environ.get(OWNER):
+            self._show_access_control(response)
+        return response
+
+    def _missing(self, response: Response) -> Response:
+        """410 for a deleted account; one that was never written to looks empty if it can be made."""
+        if _is_deleted(response):
+            return Response(410, response.headers)
+        if not self.app.settings.account_autocreate:
+            return response
+        stamp = Timestamp.now().normal
+        headers = Headers(
+            {
+                "X-Account-Container-Count": "0",
+                "X-Account-Object-Count": "0",
+                "X-Account-Bytes-Used": "0",
+                "X-Timestamp": stamp,
+                "X-Put-Timestamp": stamp,
+                "X-Backend-Fake-Account-Listing": "yes",
+                "Content-Type": "application/json; charset=utf-8",
+            }
+        )
+        if self.request.method == "HEAD":
+            return Response(204, headers, [])
+        return Response(200, headers, b"[]")
+
+    def _show_access_control(self, response: Response) -> None:
+        stored = response.headers.get(ACCESS_CONTROL_SYSMETA)
+        if stored:
+            response.headers["X-Account-Access-Control"] = stored
+
+
+def _is_deleted(response: Response) -> bool:
+    return bool(response.headers.get("X-Account-Status", "").lower() == "deleted")

@@ -1,0 +1,192 @@
+"""The object controller."""
+
+from __future__ import annotations
+
+import mimetypes
+from typing import Any
+
+from miniswift.backend import BackendRequest
+from miniswift.client import RequestFor, best_response, stamp_of
+from miniswift.cluster import Policy
+from miniswift.info import ContainerInfo
+from miniswift.proxy.constraints import check_metadata, check_object_upload, refuse, resolve_delete_at
+from miniswift.proxy.container_updates import UpdatePlan
+from miniswift.proxy.controller import Controller
+from miniswift.responses import Headers, HTTPError, Response
+from miniswift.ring import Ring
+from miniswift.timestamp import Timestamp
+from miniswift.upload import Upload
+from miniswift.wsgi import SYNC_KEY, environ_key
+
+# What an object server acts on when it reads; the rest of a client's headers means nothing to it.
+_READ_HEADERS = frozenset(
+    environ_key(name)
+    for name in (
+        "If-Match", "If-Modified-Since", "If-None-Match", "If-Unmodified-Since", "Range",
+        "X-Backend-Etag-Is-At", "X-Backend-Ignore-Range-If-Metadata-Present", "X-Backend-Open-Expired",
+        "X-Backend-Replication", "X-Newest",
+    )
+)  # fmt: skip
+
+
+class ObjectController(Controller):
+    """Requests for an object."""
+
+    kind = "object"
+    verbs = ("DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT")
+    delays_denial = frozenset({"DELETE", "GET", "HEAD", "POST", "PUT"})
+
+    def GET(self) -> Response:
+        info = self._container_info()
+        self.authorize(info["read_acl"])
+        policy, ring, part = self._place(info)
+        headers = self.base_headers()
+        for key in _READ_HEADERS & self.environ.keys():
+            headers[key[5:].replace("_", "-")] = self.environ[key]
+        headers["X-Backend-Storage-Policy-Index"] = str(policy.index)
+        newest = self.environ.get("HTTP_X_NEWEST", "").lower() in ("true", "1", "yes", "on", "t", "y")
+        request = BackendRequest(self.request.method, part, self._path, headers)
+        response = self.app.client.read(ring, part, request, newest)
+        return self._for_client(response)
+
+    HEAD = GET
+
+    def PUT(self) -> Response:
+        environ = self.environ
+        if environ.get("HTTP_IF_NONE_MATCH", "*").strip() != "*":
+            raise refuse(400, "If-None-Match only supports *")
+        info = self._writable_container_info()
+        self._guess_content_type()
+        limits = self.app.cluster.constraints
+        check_object_upload(self.request, self.obj, limits)
+        check_metadata(self.request, "object", limits)
+        delete_at = resolve_delete_at(self.request)
+        policy, ring, part = self._place(info)
+        length = None if self.request.is_chunked else self.request.content_length
+        body = Upload(self.request.body_file, length, limits.max_file_size)
+        headers = self._write_headers(policy)
+        request_for = self._requests("PUT", ring, part, headers, delete_at, length)
+        responses = self.app.client.upload(ring, part, request_for, body)
+        return self._put_answer(responses, ring)
+
+    def POST(self) -> Response:
+        info = self._writable_container_info()
+        check_metadata(self.request, "object", self.app.cluster.constraints)
+        delete_at = resolve_delete_at(self.request)
+        policy, ring, part = self._place(info)
+        request_for = self._requests("POST", ring, part, self._write_headers(policy), delete_at)
+        responses = self.app.client.write_all(ring, part, request_for)
+        response = best_response(responses, ring.replica_count)
+        if response.status == 404 and any(other.status == 202 for other in responses):
+            # Somebody has the object, so "not found" would be wrong; the client shall try again.
+            raise HTTPError(503)
+        return self._for_client(response)
+
+    def DELETE(self) -> Response:
+        info = self._writable_container_info()
+        policy, ring, part = self._place(info)
+        request_for = self._requests("DELETE", ring, part, self._write_headers(policy))
+        return self._for_client(self.app.client.write(ring, part, request_for, overrides={404: 204}))
+
+    # --- steps -----------------------------------------------------------------------------------
+
+    @property
+    def _path(self) -> str:
+        return f"/{self.account}/{self.container}/{self.obj}"
+
+    def _container_info(self) -> ContainerInfo:
+        return self.app.infos.container(self.environ, self.account, self.container)
+
+    def _writable_container_info(self) -> ContainerInfo:
+        """The info, once writing is allowed. Raises Denied, and 404 or 503 for the container."""
+        info = self._container_info()
+        self.environ[SYNC_KEY] = info["sync_key"]
+        self.authorize(info["write_acl"])
+        if info["status"] // 100 == 5:
+            raise HTTPError(503)
+        if info["status"] // 100 != 2:
+            raise HTTPError(404)
+        return info
+
+    def _place(self, info: ContainerInfo) -> tuple[Policy, Ring, int]:
+        """Policy, ring and partition of the object. Raises 503 for a policy that swift.conf lacks."""
+        index = self.environ.get("HTTP_X_BACKEND_STORAGE_POLICY_INDEX", info["storage_policy"])
+        policy = self.app.cluster.policies.at(index)
+        if policy is None:
+            raise HTTPError(503)
+        ring = self.app.cluster.ring("object", policy)
+        return policy, ring, self.app.cluster.part(ring, self.account, self.container, self.obj)
+
+    def _guess_content_type(self) -> None:
+        environ = self.environ
+        detect = environ.pop("HTTP_X_DETECT_CONTENT_TYPE", "").lower() in ("true", "1", "yes", "on", "t", "y")
+        if detect or not environ.get("CONTENT_TYPE"):
+            guessed, _ = mimetypes.guess_type(environ["PATH_INFO"])
+            environ["CONTENT_TYPE"] = guessed or "application/octet-stream"
+
+    def _write_headers(self, policy: Policy) -> Headers:
+        headers = self.base_headers() if self.request.method == "DELETE" else self.forwarded_headers()
+        headers["X-Backend-Storage-Policy-Index"] = str(policy.index)
+        return headers
+
+    def _requests(
+        self,
+        verb: str,
+        ring: Ring,
+        part: int,
+        headers: Headers,
+        delete_at: int | None = None,
+        length: int | None = None,
+    ) -> RequestFor:
+        """The request for each replica: alike but for the updates that each server shall send on."""
+        replicas = len(ring.primaries(part))
+        plan = UpdatePlan(self.app, self.account, self.container, replicas)
+        if delete_at is not None:
+            plan.add_expiry(self.obj, delete_at)
+
+        def request_for(index: int) -> BackendRequest:
+            ours = headers if replicas == 1 else headers.copy()
+            plan.add_headers(ours, index)
+            return BackendRequest(verb, part, self._path, ours, content_length=length)
+
+        return request_for
+
+    # --- answers ---------------------------------------------------------------------------------
+
+    def _put_answer(self, responses: list[Response], ring: Ring) -> Response:
+        statuses = [response.status for response in responses]
+        if 412 in statuses:
+            raise HTTPError(412)
+        if 409 in statuses:
+            # A newer object is on disk already. To the client its own write was accepted and replaced.
+            return Response(202, self._stamp_headers(max(map(stamp_of, responses))))
+        etags = {r.headers.get("Etag", "").strip('"') for r in responses if r.status == 201}
+        if len(etags) > 1:
+            raise HTTPError(500, "The copies of the object differ")
+        response = best_response(responses, ring.replica_count)
+        if response.status != 201:
+            return response
+        headers = self._stamp_headers(self.timestamp)
+        headers["Etag"] = etags.pop()
+        return Response(201, headers, b"")
+
+    def _stamp_headers(self, stamp: Timestamp) -> Headers:
+        return Headers({"Last-Modified": stamp.http_date, "Content-Type": "text/html; charset=UTF-8"})
+
+    def _for_client(self, response: Response) -> Response:
+        """Word an object server's answer as clients know it."""
+        headers: Any = response.headers
+        if response.status // 100 in (2, 3) and response.status not in (202, 204):
+            headers["Accept-Ranges"] = "bytes"
+        etag = headers.get("Etag")
+        if etag:
+            headers["Etag"] = etag.strip('"')
+        content_type = headers.get("Content-Type", "")
+        if ";" in content_type:
+            headers["Content-Type"] = _without_swift_parameters(content_type)
+        return response
+
+
+def _without_swift_parameters(content_type: str) -> str:
+    kept = [part for part in content_type.split(";") if not part.lstrip().startswith("swift_")]
+    return ";".join(kept)
