@@ -41,6 +41,10 @@ Semaphore = eventlet.semaphore.Semaphore
 Timeout = eventlet.Timeout
 GreenletExit = eventlet.greenlet.GreenletExit
 
+# As they were before `patch`: a socket whose calls never yield, a sleep that stops the whole process.
+NativeSocket = eventlet.patcher.original("socket").socket
+native_sleep = eventlet.patcher.original("time").sleep
+
 spawn = eventlet.spawn
 spawn_n = eventlet.spawn_n
 spawn_after = eventlet.spawn_after
@@ -55,11 +59,13 @@ __all__ = [
     "GreenPool",
     "GreenletExit",
     "LightQueue",
+    "NativeSocket",
     "Queue",
     "Semaphore",
     "Timeout",
     "in_native_thread",
     "listen",
+    "native_sleep",
     "patch",
     "pause",
     "restart_hub_after_fork",

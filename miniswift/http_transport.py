@@ -42,6 +42,12 @@ class HTTPTransport:
         idle = ", ".join(f"{ip}:{port}: {len(kept)}" for (ip, port), kept in self._idle.items())
         return f"<HTTPTransport [idle {idle or 'none'}]>"
 
+    def close(self) -> None:
+        """Close the idle connections."""
+        for kept in self._idle.values():
+            while kept:
+                kept.pop().close()
+
     def send(self, node: Node, request: BackendRequest) -> Response:
         connection = self._take(node)
         while True:

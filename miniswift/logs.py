@@ -34,18 +34,26 @@ class TransactionFormatter(logging.Formatter):
 
 def setup(conf: Mapping[str, str], name: str = "miniswift") -> None:
     """Send this process's log where `log_address`, `log_level` and `log_name` of `conf` say."""
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(make_handler(conf, name))
+    root.setLevel(conf.get("log_level", "INFO").upper())
+
+
+def make_handler(conf: Mapping[str, str], name: str = "miniswift") -> logging.Handler:
+    """A handler for `log_udp_host`, for the socket `log_address`, or else for standard error."""
     address = conf.get("log_address", "")
     handler: logging.Handler
-    if address and os.path.exists(address):
+    if conf.get("log_udp_host"):
+        server = conf["log_udp_host"], int(conf.get("log_udp_port") or 514)
+        handler = logging.handlers.SysLogHandler(server, facility=_facility(conf))
+    elif address and os.path.exists(address):
         handler = logging.handlers.SysLogHandler(address, facility=_facility(conf))
     else:
         handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(TransactionFormatter(conf.get("log_name") or name))
-    root = logging.getLogger()
-    for old in list(root.handlers):
-        root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(conf.get("log_level", "INFO").upper())
+    return handler
 
 
 def _facility(conf: Mapping[str, str]) -> int:

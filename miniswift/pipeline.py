@@ -35,7 +35,7 @@ _REQUIRED = (
     ("catch_errors", ()),
     ("gatekeeper", ("catch_errors",)),
     ("listing_formats", ("catch_errors", "gatekeeper", "proxy_logging", "memcache", "cache")),
-    ("copy", ("tempauth", "keystoneauth", "staticweb", "authtoken")),
+    ("copy", ("catch_errors", "gatekeeper", "authtoken", "tempauth", "keystoneauth", "staticweb")),
 )
 
 

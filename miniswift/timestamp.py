@@ -86,7 +86,7 @@ class Timestamp:
     def iso(self) -> str:
         """UTC with microseconds and no zone, as listings show it."""
         seconds, units = divmod(self.units, UNITS_PER_SECOND)
-        return f"{_iso_second(seconds)}.{units:05d}0"
+        return f"{iso_second(seconds)}.{units:05d}0"
 
     @property
     def ceiling(self) -> int:
@@ -115,7 +115,8 @@ def http_date(seconds: int) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def _iso_second(seconds: int) -> str:
+def iso_second(seconds: int) -> str:
+    """A Unix time as an ISO 8601 time without a zone."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
@@ -155,20 +156,16 @@ class RowTimes:
 
     @property
     def encoded(self) -> str:
-        if self.content_type == self.data == self.meta:
-            return self.data.internal
-        text = f"{self.data.short}{_delta(self.data, self.content_type)}"
-        if self.meta != self.content_type:
-            text += _delta(self.content_type, self.meta)
-        return text
+        """The text that `parse` reads. Both differences or none: replicas hash this text."""
+        to_content_type = self.content_type.units - self.data.units
+        to_meta = self.meta.units - self.content_type.units
+        if not to_content_type and not to_meta:
+            return self.data.short
+        return f"{self.data.short}{to_content_type:+x}{to_meta:+x}"
 
     @property
     def newest(self) -> Timestamp:
         return max(self.data, self.content_type, self.meta)
-
-
-def _delta(earlier: Timestamp, later: Timestamp) -> str:
-    return f"{later.units - earlier.units:+x}"
 
 
 def _split_deltas(text: str) -> tuple[str, list[int]]:

@@ -16,7 +16,16 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from miniswift.responses import Environ, HeaderList, Headers, HTTPError, Response, StartResponse
+from miniswift.responses import (
+    Environ,
+    HeaderList,
+    Headers,
+    HTTPError,
+    Response,
+    StartResponse,
+    close_body,
+    title_case,
+)
 
 WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
@@ -45,6 +54,9 @@ ACCESS_LOGGING = "swift.access_logging"  # auth filters; access log; dict with u
 LOG_INFO = "swift.log_info"  # filters; access log; list of text
 IDENTITY = "keystone.identity"  # keystoneauth; other filters; dict
 TOKEN_INFO = "keystone.token_info"  # authtoken; keystoneauth; the validated token's body
+TOKEN_AUTH = "keystone.token_auth"  # authtoken; filters; a keystoneauth1 plugin acting as the user
+S3_DETAILS = "s3api.auth_details"  # swift3; auth filters; dict with access_key and check_signature(secret)
+OLD_S3_DETAILS = "swift3.auth_details"  # the same, as old versions of swift3 call it
 HEADERS_RAW = "headers_raw"  # server; filters; tuple of (name, value) as received
 RAW_PATH_INFO = "RAW_PATH_INFO"  # server; swift3; the path as received, still quoted
 POST_HOOKS = "eventlet.posthooks"  # filters; server; list of (function, args, kwargs), run at the end
@@ -64,8 +76,8 @@ _SUBREQUEST_KEYS = (
 
 @functools.lru_cache(maxsize=8192)
 def environ_key(header: str) -> str:
-    """The environ key of a header (RFC 3875 4.1.18)."""
-    key = header.upper().replace("-", "_")
+    """The environ key of a header (RFC 3875 4.1.18). Only ASCII letters change; other bytes stay."""
+    key = header.encode("latin-1").upper().decode("latin-1").replace("-", "_")
     return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
@@ -73,8 +85,8 @@ def environ_key(header: str) -> str:
 def header_name(key: str) -> str | None:
     """The header that an environ key stands for, in Title-Case; None if it is no header."""
     if key.startswith("HTTP_"):
-        return key[5:].replace("_", "-").title()
-    return key.replace("_", "-").title() if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else None
+        return title_case(key[5:].replace("_", "-"))
+    return title_case(key.replace("_", "-")) if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else None
 
 
 def to_wsgi(text: str) -> str:
@@ -277,25 +289,27 @@ class Request:
 
         body = app(self.environ, start_response)
         if not captured:  # an application may start its response with its first chunk (PEP 3333)
-            body = _primed(body)
+            body = Primed(body)
         return Response(captured[0], Headers(captured[1]), body)
 
 
-def _primed(body: Iterable[bytes]) -> Iterable[bytes]:
-    iterator = iter(body)
-    first = next(iterator, b"")
+class Primed:
+    """A body whose first chunk was asked for already, so that its application has started its response."""
 
-    def chunks() -> Iterator[bytes]:
-        try:
-            if first:
-                yield first
-            yield from iterator
-        finally:
-            close = getattr(body, "close", None)
-            if close is not None:
-                close()
+    __slots__ = ("_body", "_first", "_rest")
 
-    return chunks()
+    def __init__(self, body: Iterable[bytes]) -> None:
+        self._body = body
+        self._rest = iter(body)
+        self._first = next(self._rest, b"")
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._first:
+            yield self._first
+        yield from self._rest
+
+    def close(self) -> None:
+        close_body(self._body)
 
 
 def blank_environ(path: str, method: str, headers: dict[str, str], body: bytes = b"") -> Environ:

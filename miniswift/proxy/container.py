@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from miniswift.backend import BackendRequest
 from miniswift.proxy.constraints import check_metadata, check_name_length, refuse
 from miniswift.proxy.controller import Controller
@@ -129,7 +131,7 @@ class ContainerController(Controller):
         return response
 
 
-def account_update_headers(part: int, accounts: list[Node], index: int, replicas: int) -> dict[str, str]:
+def account_update_headers(part: int, accounts: Sequence[Node], index: int, replicas: int) -> dict[str, str]:
     """Which account nodes the `index`-th of `replicas` container servers shall tell."""
     mine = accounts[index::replicas]
     if not mine:

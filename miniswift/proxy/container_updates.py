@@ -7,6 +7,7 @@ to send it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from miniswift.client import quorum
@@ -69,7 +70,7 @@ class UpdatePlan:
             headers["X-Delete-At-Device"] = _devices(nodes)
 
 
-def _spread(nodes: list[Node], replicas: int) -> list[list[Node]]:
+def _spread(nodes: Sequence[Node], replicas: int) -> list[list[Node]]:
     """Deal the nodes out to `replicas` requests, as often as `updates_needed` says."""
     hands: list[list[Node]] = [[] for _ in range(replicas)]
     for count in range(updates_needed(len(nodes), replicas)):

@@ -113,14 +113,14 @@ class StorageServer:
 
     def check_device(self, device: str) -> None:
         """Raise 507 unless the device is there (and, with mount_check, mounted)."""
-        path = self.devices / device
-        if not (os.path.ismount(path) if self.settings.mount_check else path.is_dir()):
+        path = f"{self.settings.devices}/{device}"
+        if not (os.path.ismount(path) if self.settings.mount_check else os.path.isdir(path)):
             logger.error("device %s is missing or not mounted under %s", device, self.devices)
             raise HTTPError(507, f"Missing or unmounted Drive: {device}")
 
     def check_space(self, device: str, needed: int = 0) -> None:
         """Raise 507 when `needed` bytes more would leave less than fallocate_reserve free."""
-        free = os.statvfs(self.devices / device)
+        free = os.statvfs(f"{self.settings.devices}/{device}")
         available = free.f_frsize * free.f_bavail - needed
         reserve, is_percent = self.settings.fallocate_reserve
         if is_percent:
@@ -151,10 +151,14 @@ def parse_target(request: Request) -> Target:
         names = [from_wsgi(segment) for segment in segments]
     except UnicodeDecodeError:
         raise HTTPError(412, "Invalid UTF8 or contains NULL") from None
-    if len(names) < 3 or names[0] or names[1] in ("", ".", "..") or not names[2].isdecimal():
+    if len(names) < 3 or names[0] or names[1] in ("", ".", "..") or not _is_partition(names[2]):
         raise HTTPError(400, f"Invalid path: {request.path}")
     rest = [name or None for name in names[3:]]
     return Target(names[1], int(names[2]), *rest)
+
+
+def _is_partition(text: str) -> bool:
+    return text.isdecimal() and len(text) <= 10  # an unsigned number of 32 bits
 
 
 def required_timestamp(request: Request, header: str = "X-Timestamp") -> Timestamp:

@@ -1,0 +1,82 @@
+# miniswift's commands. Each installs what it needs first, and only when something changed.
+#
+#   .venv/        miniswift (editable), its tests' tools, the clients
+#   .venv-swift/  a real OpenStack Swift, for the interop tests and the benchmark; apart from .venv,
+#                 so that egg:swift#NAME there is Swift's and here is ours
+
+PYTHON ?= python3
+SERVE ?=
+TESTS ?=
+BENCH ?=
+
+CODE := miniswift middleware benchmarks tests bin
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:  # both environments install this checkout
+.PHONY: help serve test lint unit functional interop bench clean
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## /  make \1 /p' Makefile | awk '{printf "  %s %-11s", $$1, $$2; $$1=$$2=""; print}'
+
+serve: .venv/.installed ## run miniswift here; options by SERVE="--port 8081 --root DIR"
+	@exec .venv/bin/miniswift serve $(SERVE)
+
+test: lint .venv-swift/.installed ## lint, types and all tests; a selection by TESTS="-k upload"
+	@$(call need,memcached,memcached)
+	.venv/bin/python -m pytest $(TESTS)
+
+lint: .venv/.installed ## style and types
+	.venv/bin/ruff check $(CODE)
+	.venv/bin/ruff format --check $(CODE)
+	.venv/bin/mypy
+
+unit: .venv/.installed ## the unit tests alone
+	.venv/bin/python -m pytest tests/unit $(TESTS)
+
+functional: .venv/.installed ## the tests that run miniswift as processes
+	@$(call need,memcached,memcached)
+	.venv/bin/python -m pytest tests/functional $(TESTS)
+
+interop: .venv/.installed .venv-swift/.installed ## the tests with a real Swift on the other side
+	.venv/bin/python -m pytest tests/interop $(TESTS)
+
+bench: .venv/.installed .venv-swift/.installed ## compare with a real Swift; options by BENCH="--only PUT --save"
+	@$(call need,memcached,memcached)
+	.venv/bin/python -m benchmarks.run $(BENCH)
+
+clean: ## remove what make and the tests made; miniswift-data stays
+	rm -rf .venv .venv-swift .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# --- virtual environments --------------------------------------------------------------------------
+
+.venv/.installed: setup.cfg pyproject.toml
+	@$(call need,gcc,gcc)
+	@$(call need_header,Python.h,python3-dev)
+	@echo "installing miniswift and its tests' tools into .venv (a minute, once)"
+	@$(call make_venv,.venv)
+	@$(call pip_install,.venv,-e '.[test$(comma)bench]')
+	@touch $@
+
+.venv-swift/.installed: setup.cfg pyproject.toml
+	@$(call need,gcc,gcc)
+	@$(call need_header,Python.h,python3-dev)
+	@$(call need_library,erasurecode,liberasurecode-dev)
+	@echo "installing a real Swift into .venv-swift (a minute, once)"
+	@$(call make_venv,.venv-swift)
+	@$(call pip_install,.venv-swift,-e '.[interop]')
+	@touch $@
+
+comma := ,
+# $(call make_venv,folder)
+make_venv = $(PYTHON) -m venv $1 || { echo "$(PYTHON) cannot make a virtual environment; \
+Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+# $(call pip_install,folder,what)
+pip_install = $1/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-input $2
+# $(call need,program,package), $(call need_header,file,package), $(call need_library,name,package)
+need = command -v $1 >/dev/null || { echo "$1 is missing; $(call install,$2)" >&2; exit 1; }
+need_header = echo '\#include <$1>' | gcc -E -I"$$($(PYTHON) -c 'import sysconfig; \
+print(sysconfig.get_path("include"))')" - >/dev/null 2>&1 || { echo "$1 is missing; $(call install,$2)" >&2; exit 1; }
+need_library = echo 'int main(void) { return 0; }' | gcc -x c -o /dev/null - -l$1 2>/dev/null || \
+{ echo "lib$1 is missing; $(call install,$2)" >&2; exit 1; }
+install = Debian and Ubuntu: apt-get install $1

@@ -1,0 +1,154 @@
+"""Measures miniswift and a real Swift on this machine, one after the other; see README.md here."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Protocol
+
+from benchmarks import load, report
+from benchmarks.cpu import Meter
+from benchmarks.operations import OPERATIONS, Operation, Workload
+from benchmarks.real_swift import CHECKOUT, PIPELINES, RealSwift, SwiftMissing
+from tests.functional.cluster import ServeProcess
+
+WARM_UP = 100  # requests, times the operation's share
+LEAST = 8  # requests of the biggest operations
+
+
+class Server(Protocol):
+    """What is measured."""
+
+    @property
+    def address(self) -> tuple[str, int]: ...
+
+    @property
+    def auth(self) -> tuple[str, str, str]: ...
+
+    def pids(self) -> list[int]: ...
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    operations = [
+        each for each in OPERATIONS if not options.only or options.only.lower() in each.name.lower()
+    ]
+    if not operations:
+        print(f"no operation is called {options.only}: {', '.join(each.name for each in OPERATIONS)}")
+        return 2
+    results: report.Results = {connections: {} for connections in options.connections}
+    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=options.dir) as folder:
+        root = Path(folder)
+        facts = {
+            **report.machine(root),
+            "requests": options.requests,
+            "swift pipeline": options.swift_pipeline,
+        }
+        print(", ".join(f"{name}: {value}" for name, value in facts.items()), flush=True)
+        try:
+            if not options.skip_swift:
+                with RealSwift(root / "swift", options.swift_venv, pipeline=options.swift_pipeline) as swift:
+                    facts["swift"] = swift.version()
+                    _measure_all("swift", swift, operations, options, results)
+            if not options.skip_miniswift:
+                with ServeProcess(root / "miniswift", workers=options.workers) as miniswift:
+                    _measure_all("miniswift", miniswift, operations, options, results)
+        except SwiftMissing as error:
+            print(error, file=sys.stderr)
+            return 1
+    print()
+    print(report.table(results))
+    if options.save:
+        print(report.save(report.document(results, facts), options.save))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--only", metavar="NAME", help="operations with NAME in theirs: PUT, 1 KiB, listing")
+    parser.add_argument(
+        "--requests", metavar="N", type=int, default=2000, help="small requests measured; fewer big ones"
+    )
+    parser.add_argument(
+        "--connections", metavar="C", type=int, nargs="+", default=[1, 16], help="measure with C at a time"
+    )
+    parser.add_argument("--workers", type=int, default=0, help="of miniswift; one a core by default")
+    parser.add_argument("--skip-swift", action="store_true", help="measure miniswift alone")
+    parser.add_argument("--skip-miniswift", action="store_true", help="measure the real Swift alone")
+    parser.add_argument(
+        "--swift-venv", type=Path, default=CHECKOUT / ".venv-swift", help="where Swift is installed"
+    )
+    parser.add_argument(
+        "--swift-pipeline", choices=PIPELINES, default="sample", help="the filters of Swift's proxy"
+    )
+    parser.add_argument(
+        "--dir", help="where both store their objects; the folder for temporary files by default"
+    )
+    parser.add_argument(
+        "--save", metavar="NAME", nargs="?", const=date.today().isoformat(), help="write results/NAME.json"
+    )
+    parser.add_argument(
+        "--profile", type=Path, metavar="FOLDER", help="py-spy's flame graphs of miniswift; figures suffer"
+    )
+    return parser
+
+
+def _measure_all(
+    name: str,
+    server: Server,
+    operations: list[Operation],
+    options: argparse.Namespace,
+    results: report.Results,
+) -> None:
+    workload = Workload(server.address, server.auth)
+    meter = Meter(server.pids)
+    print(f"{name}, idle: {1000 * meter.idle_rate:.1f} ms of CPU a second", flush=True)
+    for connections, rows in results.items():
+        for operation in operations:
+            profile = options.profile if name == "miniswift" else None
+            count = max(LEAST, 2 * connections, round(options.requests * operation.share))
+            with _profiling(server, profile, f"{operation.method}-{operation.container}-{connections}"):
+                figures = _measure(meter, workload, operation, count, connections)
+            rows.setdefault(operation.name, {})[name] = figures
+            print(f"{name}, {connections} at a time, {operation.name}: {figures}", flush=True)
+
+
+def _measure(
+    meter: Meter, workload: Workload, operation: Operation, count: int, connections: int
+) -> report.Figures:
+    workload.prepare(operation, count)
+    if operation.method != "DELETE":  # the requests that made the objects have warmed it up
+        load.run(
+            workload.requests(operation, max(connections, round(WARM_UP * operation.share)), connections)
+        )
+    workload.prepare(operation, count)
+    meter.start()
+    outcome = load.run(workload.requests(operation, count, connections))
+    return report.Figures.of(outcome, meter.stop())
+
+
+@contextlib.contextmanager
+def _profiling(server: Server, folder: Path | None, name: str) -> Iterator[None]:
+    """Record where the processes spend their time, into a flame graph."""
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["py-spy", "record", "--subprocesses", "--pid", str(server.pids()[0])]
+    command += ["--output", str(folder / f"{name}.svg")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as spy:
+        try:
+            yield
+        finally:
+            spy.send_signal(signal.SIGINT)  # upon which it writes the file
+
+
+if __name__ == "__main__":
+    sys.exit(main())

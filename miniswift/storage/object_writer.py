@@ -1,0 +1,279 @@
+"""One write to an object's directory: a new data file, POSTed metadata or a tombstone.
+
+The file has no name (O_TMPFILE) until everything about it is durable; a writer that is closed without
+a commit leaves nothing. `commit` takes these steps, and a crash may come between any two:
+
+    described → synced → invalidated → linked → durable → cleaned
+
+Up to "invalidated" the object is as it was before; from "linked" on it is the new one; "durable" is
+what may be acknowledged.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import tempfile
+import time
+from hashlib import md5
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from miniswift.concurrency import Semaphore, in_native_thread, spawn
+from miniswift.storage import xattrs
+from miniswift.storage.atomic import make_directories
+from miniswift.storage.disk_errors import AlreadyWritten, DeviceUnavailable, from_os_error
+from miniswift.storage.object_files import clean_up, file_name
+from miniswift.storage.suffix_hashes import invalidate
+from miniswift.timestamp import Timestamp
+
+if TYPE_CHECKING:
+    from miniswift.storage.diskfile import DiskFile
+
+logger = logging.getLogger(__name__)
+
+BATCH_SIZE = 1 << 20  # bytes hashed and written by one call in a native thread
+
+# Uploads that hash in a native thread while they receive. A call costs 0.1 ms there and a batch is
+# held twice, so only as many as there are cores do; the others hash each chunk as it comes.
+_hashers = Semaphore(os.cpu_count() or 1)
+
+
+class Writer:
+    """A file that is being written. A context manager: leaving it without a commit abandons it."""
+
+    def __init__(self, disk_file: DiskFile, extension: str, size: int | None = None) -> None:
+        self.size = 0  # bytes written
+        self._disk_file = disk_file
+        self._extension = extension
+        self._announced = size
+        self._fd = -1
+        self._temporary = ""  # its path, where O_TMPFILE is not known
+        self._changed: list[str] = []  # directories with new directories in them, not yet durable
+        self._md5 = md5(usedforsecurity=False)
+        self._batch: list[bytes] | None = None  # chunks on their way to the native thread
+        self._batched = 0  # bytes
+        self._at_work: Any = None  # the green thread that waits for the batch before
+        self._unsynced = 0  # bytes
+
+    def __enter__(self) -> Writer:
+        try:
+            self._fd = self._open()
+            # What comes in a chunk or two is allocated by its write just as well.
+            if self._announced is not None and self._announced > BATCH_SIZE:
+                os.posix_fallocate(self._fd, 0, self._announced)
+        except OSError as error:
+            self.close()
+            raise from_os_error(error) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open(self) -> int:
+        path = self._disk_file.path
+        try:
+            return os.open(path, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            self._make_directory()
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                raise
+            temporary = self._disk_file.temporary
+            make_directories(temporary, self._disk_file.device)
+            fd, self._temporary = tempfile.mkstemp(dir=temporary)
+            return fd
+        return self._open()
+
+    def _make_directory(self) -> None:
+        self._changed += make_directories(self._disk_file.path, self._disk_file.device)
+
+    def close(self) -> None:
+        """Abandon what was not committed."""
+        if self._batch is not None:
+            _hashers.release()
+            self._batch = None
+        try:
+            self._wait()  # nobody may write to the descriptor once it is closed: it will be another's
+        except OSError:
+            pass  # the write that failed is abandoned anyway
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._temporary:
+            os.unlink(self._temporary)
+            self._temporary = ""
+        if self._changed:
+            # Directories that were made for nothing; those that got other files meanwhile stay.
+            for path in (self._disk_file.path, os.path.dirname(self._disk_file.path)):
+                try:
+                    os.rmdir(path)
+                except OSError:
+                    break
+
+    # --- the body ---------------------------------------------------------------------------------
+
+    def write(self, chunk: bytes) -> None:
+        """Append a chunk. Raises DiskFull or DeviceUnavailable, perhaps for a chunk before."""
+        self.size += len(chunk)
+        try:
+            if self._batch is None:
+                self._append([chunk])
+                if self.size >= BATCH_SIZE and _hashers.acquire(blocking=False):
+                    self._batch = []
+                return
+            self._batch.append(chunk)
+            self._batched += len(chunk)
+            if self._batched >= BATCH_SIZE:
+                self._wait()
+                batch, self._batch, self._batched = self._batch, [], 0
+                self._at_work = spawn(in_native_thread, self._append, batch)
+        except OSError as error:
+            raise from_os_error(error) from error
+
+    def etag(self) -> str:
+        """The MD5 of all that was written, in hex; nothing can be written after."""
+        try:
+            self._wait()
+            if self._batch:
+                self._append(self._batch)
+                self._batch = []
+        except OSError as error:
+            raise from_os_error(error) from error
+        return self._md5.hexdigest()
+
+    def _append(self, chunks: list[bytes]) -> None:
+        for chunk in chunks:
+            self._md5.update(chunk)
+            written = os.write(self._fd, chunk)
+            while written < len(chunk):
+                written += os.write(self._fd, memoryview(chunk)[written:])
+            self._unsynced += written
+        if self._unsynced >= self._disk_file.files.sync_every_bytes:
+            # So that the commit of a huge object does not wait for all of it.
+            os.fdatasync(self._fd)
+            self._unsynced = 0
+
+    def _wait(self) -> None:
+        if self._at_work is not None:
+            self._at_work.wait()
+            self._at_work = None
+
+    # --- the commit -------------------------------------------------------------------------------
+
+    def commit(
+        self,
+        timestamp: Timestamp,
+        metadata: xattrs.Metadata,
+        content_type_timestamp: Timestamp | None = None,
+    ) -> None:
+        """Make the file, with `metadata`, the newest of the object, durably.
+
+        Raises AlreadyWritten, NoRoomForMetadata, DiskFull and other DeviceUnavailable.
+        """
+        try:
+            self._commit(file_name(self._extension, timestamp, content_type_timestamp), metadata)
+        except FileExistsError:
+            raise AlreadyWritten(timestamp) from None
+        except OSError as error:
+            raise from_os_error(error) from error
+
+    def _commit(self, name: str, metadata: xattrs.Metadata) -> None:
+        disk_file, step = self._disk_file, self._disk_file.files.after_step
+        xattrs.write(self._fd, {**metadata, "name": disk_file.name})
+        step("described")
+        disk_file.pacer.fsync([self._fd])
+        if self.size > disk_file.files.keep_cache_size:
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        step("synced")
+        self._invalidate()
+        step("invalidated")
+        directory = self._link(name)
+        try:
+            step("linked")
+            disk_file.pacer.fsync([directory], self._changed)
+            self._changed = []
+        finally:
+            os.close(directory)
+        step("durable")
+        try:
+            clean_up(disk_file.path, disk_file.files.reclaim_before())
+        except OSError as error:
+            # The write stands; what is left over means nothing and the next write tries again.
+            logger.warning("object directory %s was not cleaned up: %s", disk_file.path, error)
+        step("cleaned")
+
+    def _invalidate(self) -> None:
+        try:
+            invalidate(self._disk_file.partition, self._disk_file.suffix)
+        except FileNotFoundError:
+            self._make_directory()  # a replicator has moved the partition away
+            invalidate(self._disk_file.partition, self._disk_file.suffix)
+
+    def _link(self, name: str) -> int:
+        """Give the file its name; return the descriptor of its directory, which needs an fsync."""
+        path = self._disk_file.path
+        for _ in range(3):
+            try:
+                directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                self._make_directory()  # a clean-up found it empty
+                continue
+            try:
+                self._link_in(directory, name)
+            except FileNotFoundError:
+                os.close(directory)
+            except BaseException:
+                os.close(directory)
+                raise
+            else:
+                return directory
+        raise DeviceUnavailable(f"{path} vanishes as fast as it is made")
+
+    def _link_in(self, directory: int, name: str) -> None:
+        if self._temporary:
+            os.link(self._temporary, name, dst_dir_fd=directory)
+            os.unlink(self._temporary)
+            self._temporary = ""
+        else:
+            # linkat() follows the link of /proc to the file only when given a directory descriptor.
+            os.link(f"/proc/self/fd/{self._fd}", name, dst_dir_fd=directory)
+
+
+class FsyncPacer:
+    """Where to wait for a device: here while it is fast, in a native thread when it is slow.
+
+    A call in a native thread costs 0.1 ms of CPU, a third of a small write; waiting here keeps every
+    other request of this process waiting too. So a device that answers within `PATIENCE_S` on
+    average is waited for here.
+    """
+
+    PATIENCE_S = 0.001
+
+    def __init__(self) -> None:
+        self._average_s = self.PATIENCE_S
+
+    def fsync(self, descriptors: list[int], directories: list[str] | None = None) -> None:
+        """Make descriptors, and directories given by their paths, durable."""
+        if self._average_s < self.PATIENCE_S:
+            self._fsync(descriptors, directories or [])
+        else:
+            in_native_thread(self._fsync, descriptors, directories or [])
+
+    def _fsync(self, descriptors: list[int], directories: list[str]) -> None:
+        started = time.perf_counter()
+        for descriptor in descriptors:
+            os.fsync(descriptor)
+        for path in dict.fromkeys(directories):
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        self._average_s += (time.perf_counter() - started - self._average_s) / 8

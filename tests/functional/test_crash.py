@@ -1,0 +1,140 @@
+"""SIGKILL to every process in mid-upload: what was acknowledged is there afterwards, whole and listed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import itertools
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.functional.client import Client
+from tests.functional.cluster import ServeProcess
+from tests.functional.processes import wait_until
+from tests.functional.trees import copy_standard_library, files_of
+
+UPLOADERS = 8
+CRASHES = 2
+ACKNOWLEDGED_BEFORE_CRASH = 250
+TOTALS_S = 10  # an idle machine needs 5
+
+
+class Uploader(threading.Thread):
+    """Uploads its share of a tree round after round and remembers what may and must be stored.
+
+    `possible` holds for each name the digests of contents that a reader may find: after an
+    acknowledgement that content alone, during a PUT the earlier one as well.
+    """
+
+    def __init__(self, auth: tuple[str, str, str], tree: Path, names: list[Path], known: Uploader | None):
+        super().__init__()
+        self._client = Client.login(auth)
+        self._tree = tree
+        self._names = names
+        self.round: int = known.round + 1 if known else 0
+        self.acknowledged: set[Path] = set(known.acknowledged) if known else set()
+        self.possible: dict[Path, set[str]] = dict(known.possible) if known else {}
+        self.count = 0
+
+    def run(self) -> None:
+        with self._client, contextlib.suppress(OSError, http.client.HTTPException):
+            for turn, name in itertools.product(itertools.count(), self._names):
+                content = b"%d %d\n" % (self.round, turn) + (self._tree / name).read_bytes()
+                self._put(name, content)
+
+    def _put(self, name: Path, content: bytes) -> None:
+        digest = hashlib.md5(content).hexdigest()
+        self.possible.setdefault(name, set()).add(digest)
+        answer = self._client.put(f"/tree/{quote(str(name))}", content)
+        if answer.status == 201:
+            self.possible[name] = {digest}
+            self.acknowledged.add(name)
+            self.count += 1
+
+
+def crash_in_mid_upload(process: ServeProcess, tree: Path, earlier: list[Uploader]) -> list[Uploader]:
+    names = files_of(tree)
+    uploaders = [
+        Uploader(process.auth, tree, names[number::UPLOADERS], earlier[number] if earlier else None)
+        for number in range(UPLOADERS)
+    ]
+    for uploader in uploaders:
+        uploader.start()
+    try:
+        process.wait_for(
+            lambda: sum(each.count for each in uploaders) >= ACKNOWLEDGED_BEFORE_CRASH, 60, "the uploads"
+        )
+    finally:
+        process.kill_9()
+        for uploader in uploaders:
+            uploader.join()
+    return uploaders
+
+
+def check_objects(client: Client, uploaders: list[Uploader]) -> None:
+    rows = {Path(row["name"]): row for row in client.listing("/tree")}
+    acknowledged = set().union(*(each.acknowledged for each in uploaders))
+    possible = {name: digests for each in uploaders for name, digests in each.possible.items()}
+    assert not acknowledged - rows.keys(), "acknowledged, but not listed"
+    for name in acknowledged | rows.keys():
+        answer = client.get(f"/tree/{quote(str(name))}")
+        assert answer.status == 200, f"{name}: {answer.status}"
+        digest = hashlib.md5(answer.body).hexdigest()
+        assert digest in possible[name], (
+            f"{name} holds something that was never sent, or older than acknowledged"
+        )
+        assert answer.headers["Etag"] == digest
+        assert (rows[name]["hash"], rows[name]["bytes"]) == (digest, len(answer.body)), f"the row of {name}"
+
+
+def check_totals(client: Client) -> None:
+    """The account's totals come to agree with the listing."""
+    rows = client.listing("/tree")
+    expected = (str(len(rows)), str(sum(row["bytes"] for row in rows)))
+
+    def totals() -> tuple[str | None, str | None]:
+        headers = client.head().headers
+        return headers["X-Account-Object-Count"], headers["X-Account-Bytes-Used"]
+
+    wait_until(lambda: totals() == expected, TOTALS_S, f"the account to say {expected}, not {totals()}")
+
+
+def check_databases(devices: Path) -> None:
+    found = list(devices.rglob("*.db"))
+    assert found
+    for file in found:
+        with contextlib.closing(sqlite3.connect(file)) as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)], file
+
+
+@pytest.fixture(scope="module")
+def tree(scratch: Path) -> Path:
+    return copy_standard_library(scratch / "library", ("json", "email", "asyncio", "encodings"))
+
+
+@pytest.fixture(params=[(1, 1), (3, 3)], ids=["one device", "three devices and replicas"])
+def process(request: pytest.FixtureRequest, scratch: Path) -> Iterator[ServeProcess]:
+    devices, replicas = request.param
+    with ServeProcess(scratch / f"on-{devices}", devices=devices, replicas=replicas) as process:
+        yield process
+
+
+@pytest.mark.slow
+def test_acknowledged_objects_survive_kill_9_of_every_process(process: ServeProcess, tree: Path) -> None:
+    uploaders: list[Uploader] = []
+    with Client.login(process.auth) as client:
+        assert client.put("/tree").status == 201
+    for _ in range(CRASHES):
+        uploaders = crash_in_mid_upload(process, tree, uploaders)
+        process.start()
+        with Client.login(process.auth) as client:
+            check_objects(client, uploaders)
+            check_totals(client)
+    process.stop()
+    check_databases(process.root / "devices")
