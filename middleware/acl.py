@@ -117,12 +117,12 @@ def _clean_item(item: str, is_write: bool) -> str:
 
 def _clean_referrer(item: str, host: str, is_write: bool) -> str:
     if is_write:
-        raise ValueError(f"A write ACL cannot name referrers: {item!r}")
+        raise ValueError(f"Referrers are not allowed in a write ACL: {item!r}")
     minus = "-" if host.startswith("-") else ""
     host = host.removeprefix("-").strip()
     if host != "*":
         host = host.lstrip("* ")
-    if not host.strip("."):
+    if not host.strip(".-"):
         raise ValueError(f"No host or domain after the referrer designator in ACL: {item!r}")
     return f".r:{minus}{host}"
 
@@ -132,8 +132,8 @@ def _clean_role(item: str, is_write: bool) -> str:
     role = item.removeprefix("-r").removeprefix(":").strip() if item.startswith((":", "-r:")) else ""
     if role == "*":
         return _clean_referrer(item, "*", is_write)
-    if item.startswith("-") and is_write:
-        raise ValueError(f"A write ACL cannot name readers: {item!r}")
+    if item.startswith("-r:") and is_write:
+        raise ValueError(f"Readers are not allowed in a write ACL: {item!r}")
     if not role or ":" in role or role[0] in ".-":
         raise ValueError(f"Expected ':Role', '-r:Role' or '-r:*' in ACL: {item!r}")
     return role

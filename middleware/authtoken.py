@@ -231,7 +231,7 @@ class AuthToken:
 
     def _shared(self, environ: Environ) -> SharedCache | None:
         client = environ.get(self._cache_key) if self._cache_key else None
-        return SharedCache(client) if client else None
+        return SharedCache(client) if client is not None else None
 
 
 def _shares_cache(options: Options) -> bool:

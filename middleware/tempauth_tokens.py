@@ -68,7 +68,7 @@ class Tokens:
         life_s = min(life_s or self._life_s, self._life_s)
         if self._active:
             return self._fernet_token(self._active, user, life_s)
-        kept = self._kept_token(user, cache, life_s) if cache else None
+        kept = self._kept_token(user, cache, life_s) if cache is not None else None
         return kept or self._fernet_token(self._own_key, user, life_s)
 
     def _fernet_token(self, key: Fernet, user: User, life_s: int) -> tuple[str, float]:
@@ -107,7 +107,7 @@ class Tokens:
             return known
         form = token.removeprefix(self._prefix)
         if form.startswith("tk"):
-            groups, expires = self._entry(token, cache) if cache else ((), 0.0)
+            groups, expires = self._entry(token, cache) if cache is not None else ((), 0.0)
             trusted_s = min(_CACHED_TTL_S, expires - self._clock())
         else:
             groups, expires = self._opened(form)
@@ -165,11 +165,12 @@ def fernet_keys(conf: Mapping[str, str], active: str) -> dict[str, Fernet]:
 def own_key(users: Iterable[User], swift_dir: str) -> bytes:
     """The 32 bytes that every process with these users and this swift.conf comes to."""
     secret = "\n".join(sorted(f"{user.name}\0{user.key}\0{','.join(user.groups)}" for user in users))
-    return hashlib.scrypt(
-        secret.encode("utf-8", "surrogateescape"),
-        salt=b"tempauth" + _hash_secret(swift_dir),
-        n=_SCRYPT_N, r=_SCRYPT_R, p=1, dklen=32,
-    )  # fmt: skip
+    return _stretched(secret.encode("utf-8", "surrogateescape"), b"tempauth" + _hash_secret(swift_dir))
+
+
+@functools.lru_cache(maxsize=8)
+def _stretched(secret: bytes, salt: bytes) -> bytes:
+    return hashlib.scrypt(secret, salt=salt, n=_SCRYPT_N, r=_SCRYPT_R, p=1, dklen=32)
 
 
 def _hash_secret(swift_dir: str) -> bytes:

@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 V2 = "v2.0"
 V3 = "v3"
 
-# RFC 6750 2.1 b64token: UUIDs, Fernet, JWS, PKI and PKIZ are all of this form.
-_OPAQUE_WORD = re.compile(r"[A-Za-z0-9._~+/-]*[A-Za-z0-9][A-Za-z0-9._~+/-]*=*")
+# RFC 6750 2.1 b64token without its slash: UUIDs, Fernet, JWS, PKI and PKIZ are all of this form.
+_OPAQUE_WORD = re.compile(r"[._~+-]*[A-Za-z0-9][A-Za-z0-9._~+-]*=*")
 _FIRST_RETRY_DELAY_S = 0.5
 
 

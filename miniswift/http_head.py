@@ -35,7 +35,7 @@ CRLF = b"\r\n"
 # What may stand in a line: TAB, and everything from space on but DEL. Bytes above ASCII are UTF-8 or Latin-1.
 LINE_BYTES = bytes(byte for byte in range(256) if byte == 9 or (byte >= 32 and byte != 127))
 TOKEN = frozenset(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~")  # RFC 9110 5.6.2
-_NOT_IN_HOST = frozenset(" \t,/\\?#@\"<>")
+_NOT_IN_HOST = frozenset(' \t,/\\?#@"<>')
 MAX_LENGTH_DIGITS = 18
 
 

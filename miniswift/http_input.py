@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 
 from miniswift.errors import BadRequestBody, ClientDisconnected, ClientTimeout
-from miniswift.http_head import CRLF, LINE_BYTES, TOKEN, RequestHead, Refused, header_key
+from miniswift.http_head import CRLF, LINE_BYTES, TOKEN, Refused, RequestHead, header_key
 from miniswift.http_wire import BLOCK, Wire
 from miniswift.responses import HeaderList
 
@@ -31,7 +31,15 @@ MAX_TRAILERS = 64
 class RequestBody:
     """The body of a request with a Content-Length, or with none and then empty."""
 
-    __slots__ = ("_ahead", "_continue_headers", "_left", "_may_continue", "_wire", "is_broken", "owes_continue")
+    __slots__ = (
+        "_ahead",
+        "_continue_headers",
+        "_left",
+        "_may_continue",
+        "_wire",
+        "is_broken",
+        "owes_continue",
+    )
 
     def __init__(self, wire: Wire, head: RequestHead) -> None:
         self._wire = wire

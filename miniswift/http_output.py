@@ -43,11 +43,21 @@ def date_line() -> str:
     return _date[1]
 
 
+def plain_answer(status: int, reason: str) -> bytes:
+    """The whole answer to a request that never reached the application; its connection closes after it."""
+    body = reason.encode()
+    return (
+        f"HTTP/1.1 {status_line(status)}\r\n{date_line()}\r\nContent-Type: text/plain; charset=UTF-8\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    ).encode() + body
+
+
 class ResponseWriter:
     """Sends the answer to one request."""
 
     __slots__ = (
-        "_headers", "_input", "_is_chunked", "_left", "_request", "_status", "_wire", "is_started", "keep_alive"
+        "_has_body", "_headers", "_input", "_is_chunked", "_left", "_request", "_status", "_wire",
+        "is_started", "keep_alive",
     )  # fmt: skip
 
     def __init__(self, wire: Wire, request: RequestHead, body: RequestBody, keep_alive: bool) -> None:
@@ -56,8 +66,10 @@ class ResponseWriter:
         self._input = body
         self._status = ""
         self._headers: HeaderList = []
-        self._left: int | None = None  # bytes of the announced length that were not sent yet
+        # Known once the head is made:
+        self._has_body = True
         self._is_chunked = False
+        self._left: int | None = None  # bytes of the announced length that are still to be sent
         self.is_started = False
         self.keep_alive = keep_alive  # whether the connection outlives this answer
 
@@ -73,88 +85,83 @@ class ResponseWriter:
         self._headers = headers
         return self.write
 
-    # --- bodies ---
-
     def send(self, body: Iterable[bytes]) -> None:
         """Send the whole answer. Raises ClientDisconnected or ClientTimeout, and what the body raises."""
         kind = type(body)
         if kind is list or kind is tuple:
             self._send_whole(b"".join(body))
-        elif isinstance(body, FileBody) and self._status:
-            self._send_file(body)
+        elif not isinstance(body, FileBody):
+            self._send_blocks(body, None)
+        elif self.is_started or body.length <= SMALL_BODY:
+            self._send_blocks(body, body.length)
         else:
-            self._send_blocks(body)
+            self._send_file(body)
+        if self._is_chunked:
+            self._wire.send(b"0\r\n\r\n")
+        elif self._left:
+            logger.warning("an answer is %d bytes shorter than its Content-Length", self._left)
+            self.keep_alive = False
+
+    def answer_instead(self, status: int, reason: str) -> None:
+        """Answer for an application that failed. If its answer has begun, only the connection ends."""
+        self.keep_alive = False
+        if not self.is_started:
+            self._status = status_line(status)
+            self._headers = [("Content-Type", "text/plain; charset=UTF-8")]
+            self._send_whole(reason.encode())
+
+    # --- bodies ---
 
     def write(self, block: bytes) -> None:
-        """Send one block of the body; an empty one sends the head."""
-        if not self.is_started:
-            head = self._make_head(None)
-            self._wire.send(head + self._framed(block))
-        elif framed := self._framed(block):
-            self._wire.send(framed)
+        """Send one block of the body, after the head if that was not sent."""
+        head = b"" if self.is_started else self._make_head(None)
+        if data := head + self._framed(block):
+            self._wire.send(data)
 
     def _send_whole(self, data: bytes) -> None:
-        if self.is_started:  # by write()
-            self.write(data)
-        else:
-            head = self._make_head(len(data))
-            data = self._framed(data)
-            if len(data) <= SMALL_BODY:
-                self._wire.send(head + data)
-            else:
-                self._wire.send(head, more_follows=True)
-                self._wire.send(data)
-        self._finish()
+        head = b"" if self.is_started else self._make_head(len(data))
+        data = self._framed(data)
+        if head and len(data) > SMALL_BODY:
+            self._wire.send(head, more_follows=True)
+            self._wire.send(data)
+        elif head or data:
+            self._wire.send(head + data)
 
-    def _send_blocks(self, body: Iterable[bytes]) -> None:
+    def _send_blocks(self, body: Iterable[bytes], length: int | None) -> None:
         turn = TURN
         for block in body:
             if not block:
                 continue
-            if self._left == 0 or not self._has_body:
+            if not self.is_started:
+                self._wire.send(self._make_head(length) + self._framed(block))
+            elif self._has_body and self._left != 0:
+                self._wire.send(self._framed(block))
+            else:  # no body is wanted, or this is more than was announced
                 break
-            self.write(block)
             turn -= len(block)
             if turn <= 0:
-                pause()
                 turn = TURN
+                pause()
         if not self.is_started:
             self._wire.send(self._make_head(0))
-        self._finish()
 
     def _send_file(self, body: FileBody) -> None:
-        head = b"" if self.is_started else self._make_head(body.length)
-        size = min(body.length, self._left or 0)
-        if self._is_chunked or size <= SMALL_BODY or not self._has_body:
-            self._send_small_file(head, body)
-            return
-        self._wire.send(head, more_follows=True)
+        self._wire.send(self._make_head(body.length), more_follows=self._has_body)
         fd = body.file.fileno()
-        while size:
+        while size := min(self._left or 0, body.length - body.sent):
             sent = self._wire.send_from_file(fd, body.offset + body.sent, size)
             if not sent:  # truncated under us
-                break
+                return
             body.sent += sent
-            size -= sent
             self._left = (self._left or 0) - sent
-            if size:
-                pause()
-        self._finish()
-
-    def _send_small_file(self, head: bytes, body: FileBody) -> None:
-        for block in body if self._has_body else ():
-            self._wire.send(head + self._framed(block))
-            head = b""
-        if head:
-            self._wire.send(head)
-        self._finish()
+            pause()
 
     def _framed(self, block: bytes) -> bytes:
         """The block as it goes onto the wire; cut at the announced length."""
-        if self._is_chunked:
-            return b"%x\r\n%b\r\n" % (len(block), block) if block else b""
         if not self._has_body:
             return b""
+        if self._is_chunked:
+            return b"%x\r\n%b\r\n" % (len(block), block) if block else b""
         if self._left is not None:
             if len(block) > self._left:
                 logger.warning("an answer is longer than its Content-Length: cut")
@@ -162,31 +169,57 @@ class ResponseWriter:
             self._left -= len(block)
         return block
 
-    def _finish(self) -> None:
-        if self._is_chunked:
-            self._wire.send(b"0\r\n\r\n")
-        elif self._left and self._has_body:
-            logger.warning("an answer is %d bytes shorter than its Content-Length", self._left)
-            self.keep_alive = False
-
     # --- the head ---
 
-    @property
-    def _has_body(self) -> bool:
-        return self._request.method != "HEAD" and int(self._status[:3]) not in BODILESS
-
     def _make_head(self, length: int | None) -> bytes:
-        """The head as bytes; from here on the answer counts as started. `length` as far as known."""
+        """The head, after which the answer has begun. `length` is that of the body where it is known."""
         if not self._status:
             raise RuntimeError("the application did not call start_response")
-        lines = ["HTTP/1.1 " + self._status, date_line()]
+        lines = ["HTTP/1.1 " + self._status]
+        announced = self._add_headers(lines)
+        self._has_body = self._request.method != "HEAD" and int(self._status[:3]) not in BODILESS
+        if self._has_body:
+            self._frame_body(lines, length if announced is None else announced, announced is not None)
+        if not (self.keep_alive and self._input.may_be_drained):
+            self.keep_alive = False
+            lines.append("Connection: close")
+        elif not self._request.is_http11:
+            lines.append("Connection: keep-alive")
+        text = "\r\n".join(lines)
+        if not text.count("\n") == text.count("\r") == len(lines) - 1:
+            raise ValueError("a response header has a line break in it")
+        head = text.encode("latin-1") + b"\r\n\r\n"
+        self.is_started = True
+        self._input.forbid_continue()
+        return head
+
+    def _add_headers(self, lines: list[str]) -> int | None:
+        """Add the application's headers, and a date; the length that they announce."""
         announced = None
+        date = date_line()
         for name, value in self._headers:
-            if (lower := name.lower()) in _OWN_HEADERS:
+            lower = name.lower()
+            if lower in _OWN_HEADERS:
                 if lower == "content-length":
                     announced = int(value)
                 elif lower == "date":
-                    del lines[1]
-                    ...
+                    date = ""
+                else:  # how the body and the connection end is for the server to say
+                    if "close" in value.lower():
+                        self.keep_alive = False
+                    continue
             lines.append(f"{name}: {value}")
-        return b""
+        if date:
+            lines.append(date)
+        return announced
+
+    def _frame_body(self, lines: list[str], length: int | None, is_announced: bool) -> None:
+        if length is not None:
+            self._left = length
+            if not is_announced:
+                lines.append(f"Content-Length: {length}")
+        elif self._request.is_http11:
+            self._is_chunked = True
+            lines.append("Transfer-Encoding: chunked")
+        else:  # the end of the connection is the end of the body
+            self.keep_alive = False

@@ -49,6 +49,8 @@ class ContainerUpdates:
 
         Raises DiskFileError when saving fails: then nothing may be acknowledged.
         """
+        if not updates:
+            return
         for update in updates:
             update.content.headers["User-Agent"] = f"object-server {os.getpid()}"
         jobs = [(update, node) for update in updates for node in update.nodes]

@@ -143,8 +143,6 @@ def clean_up(path: str, reclaim_before: Timestamp) -> ObjectFiles:
         names = os.listdir(path)
     except FileNotFoundError:
         return ObjectFiles()
-    if len(names) == 1 and names[0].endswith(".data"):
-        return choose(names)
     files = choose(names)
     removed = [*files.obsolete, *(file for file in files.orphans if file.timestamp < reclaim_before)]
     if files.tombstone is not None and files.tombstone.timestamp < reclaim_before:

@@ -20,7 +20,7 @@ from miniswift.timestamp import RowTimes, Timestamp
 
 
 class ObjectRow(NamedTuple):
-    """A row, its fields in the order of pending tuples; a normal one has all its times in created_at."""
+    """A row, its fields in the order of pending tuples. A stored one has all its times in created_at."""
 
     name: str
     created_at: str  # encoded times
@@ -38,20 +38,18 @@ class ObjectRow(NamedTuple):
 
     @classmethod
     def checked(cls, values: Sequence[Any]) -> ObjectRow:
-        """The normal row of values from a file or the network. Raises ValueError when they are none."""
+        """A row of values from a file or the network. Raises ValueError when they are none."""
         if not 6 <= len(values) <= 9:
             raise ValueError(f"a row of {len(values)} values")
         row = cls(*values)
-        for text in (row.name, row.created_at, row.content_type, row.etag):
-            check_name(text)
-        return cls(
-            row.name,
-            _times_of(row).encoded,
-            whole_number(row.size),
-            row.content_type,
-            row.etag,
-            int(bool(whole_number(row.deleted))),
-            whole_number(row.storage_policy_index),
+        check_name(row.name)
+        if not (isinstance(row.content_type, str) and isinstance(row.etag, str)):
+            raise ValueError("a content type or etag is no text")
+        _times_of(row)
+        return row._replace(
+            size=whole_number(row.size),
+            deleted=int(bool(whole_number(row.deleted))),
+            storage_policy_index=whole_number(row.storage_policy_index),
         )
 
     @classmethod
@@ -100,10 +98,11 @@ def _times_of(row: ObjectRow) -> RowTimes:
 
 
 def merged(row: ObjectRow, existing: ObjectRow | None) -> ObjectRow | None:
-    """The row to store in place of `existing`, both normal; None when nothing in `row` is newer."""
+    """The row to store in place of `existing`, a stored one; None when nothing in `row` is newer."""
+    new = _times_of(row)
     if existing is None:
-        return row
-    new, old = RowTimes.parse(row.created_at), RowTimes.parse(existing.created_at)
+        return row._replace(created_at=new.encoded)
+    old = RowTimes.parse(existing.created_at)
     if old.data >= new.data and old.content_type >= new.content_type and old.meta >= new.meta:
         return None
     data = row if new.data > old.data else existing

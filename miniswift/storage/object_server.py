@@ -30,7 +30,7 @@ from miniswift.storage.diskfile import DiskFile, Reader
 from miniswift.storage.multiphase import is_true
 from miniswift.storage.object_answer import ObjectAnswers
 from miniswift.storage.object_metadata import KeptHeaders
-from miniswift.storage.object_updates import ObjectUpdates, override_row
+from miniswift.storage.object_updates import ObjectUpdates, override_headers, override_row
 from miniswift.storage.object_upload import Upload
 from miniswift.timestamp import ZERO, Timestamp
 from miniswift.transport import default_transport
@@ -160,7 +160,7 @@ class ObjectServer(StorageServer):
             "X-Timestamp": metadata["X-Timestamp"],
             "X-Etag": metadata["ETag"],
         }
-        override_row(row, request.headers, upload.footers)
+        override_row(row, override_headers(environ), upload.footers)
         updates.add_row("PUT", row)
         self.containers.deliver(target.device, policy, updates.all)
         return Response(201, {"Etag": f'"{metadata["ETag"]}"'}, b"")

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from urllib.parse import unquote
 
 from miniswift.cluster import Cluster
-from miniswift.responses import Headers
+from miniswift.responses import Environ, Headers
 from miniswift.storage import Target, expiring
 from miniswift.storage.async_pending import AsyncUpdate
 from miniswift.storage.container_update import Update, parse_nodes
 from miniswift.storage.multiphase import is_true
 from miniswift.timestamp import Timestamp
-from miniswift.wsgi import RAW_PATH_INFO, Request
+from miniswift.wsgi import RAW_PATH_INFO, Request, header_name
 
 logger = logging.getLogger(__name__)
 
@@ -121,8 +121,22 @@ class ObjectUpdates:
 
 def override_row(row: dict[str, str], *sources: Mapping[str, str]) -> None:
     """Replace values of a container row by what the sources (headers, footers) say, last one wins."""
+    given = [
+        (name.lower(), value)
+        for source in sources
+        for name, value in source.items()
+        if name.lower().startswith(_OVERRIDES)
+    ]
     for prefix in _OVERRIDES:
-        for source in sources:
-            for name, value in source.items():
-                if name.lower().startswith(prefix):
-                    row["X-" + name[len(prefix) :].title()] = value
+        for name, value in given:
+            if name.startswith(prefix):
+                row["X-" + name[len(prefix) :].title()] = value
+
+
+def override_headers(environ: Environ) -> dict[str, str]:
+    """The headers of a request that replace values of its row."""
+    return {
+        header_name(key) or key: value
+        for key, value in environ.items()
+        if "_CONTAINER_UPDATE_OVERRIDE_" in key
+    }

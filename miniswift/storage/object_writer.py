@@ -203,7 +203,8 @@ class Writer:
             os.close(directory)
         step("durable")
         try:
-            clean_up(disk_file.path, disk_file.files.reclaim_before())
+            if os.listdir(disk_file.path) != [name] or self._extension == "ts":
+                clean_up(disk_file.path, disk_file.files.reclaim_before())
         except OSError as error:
             # The write stands; what is left over means nothing and the next write tries again.
             logger.warning("object directory %s was not cleaned up: %s", disk_file.path, error)

@@ -142,7 +142,7 @@ def _suffix_hash(path: str, reclaim_before: Timestamp, on_bad_path: Callable[[st
                 raise
             on_bad_path(f"{path}/{name}")
             continue
-        digest.update(_signature(files))
+        digest.update(signature(files))
     try:
         os.rmdir(path)
     except OSError:
@@ -150,7 +150,8 @@ def _suffix_hash(path: str, reclaim_before: Timestamp, on_bad_path: Callable[[st
     return None
 
 
-def _signature(files: ObjectFiles) -> bytes:
+def signature(files: ObjectFiles) -> bytes:
+    """What one object adds to the hash of its suffix."""
     parts = [f"{file.timestamp.internal}.{file.extension}" for file in _in_order(files)]
     if files.content_type is not None:
         parts.append(f"{files.content_type.content_type_timestamp}_ctype")
@@ -164,7 +165,8 @@ def _in_order(files: ObjectFiles) -> Iterator[Any]:
 # --- hashes.pkl and hashes.invalid ------------------------------------------------------------------
 
 
-def _load(partition: str) -> Hashes:
+def load_hashes(partition: str) -> Hashes:
+    """hashes.pkl of a partition (a path) as it is on disk; not valid when it cannot be used."""
     try:
         with open(f"{partition}/{HASHES}", "rb") as file:
             hashes = pickles.loads(file.read())
@@ -185,7 +187,7 @@ def _write(partition: str, hashes: Hashes) -> None:
 def _consolidated(partition: str) -> Hashes:
     """hashes.pkl with the lines of hashes.invalid folded in, on disk too."""
     with partition_lock(partition):
-        hashes = _load(partition)
+        hashes = load_hashes(partition)
         try:
             with open(f"{partition}/{INVALID}", "rb") as file:
                 lines = file.read().decode("latin-1").split("\n")
@@ -203,7 +205,7 @@ def _consolidated(partition: str) -> Hashes:
 
 def _store(partition: str, hashes: Hashes, as_read: Hashes) -> bool:
     with partition_lock(partition):
-        if _load(partition) != as_read:
+        if load_hashes(partition) != as_read:
             return False
         _write(partition, hashes)
         return True

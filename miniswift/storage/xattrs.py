@@ -97,7 +97,7 @@ def decode(pickled: bytes) -> Metadata:
     if type(stored) is not dict:
         raise BadMetadata(f"the metadata are a {type(stored).__name__}")
     if _MARK_OF_PYTHON3 in pickled[:32]:
-        return {_from_python3(key): _from_python3(value) for key, value in stored.items()}
+        return _from_python3(stored)
     metadata = {_from_python2(key): _from_python2(value) for key, value in stored.items()}
     if "name" in metadata:
         name = metadata["name"].encode("latin-1", "surrogateescape")
@@ -105,10 +105,14 @@ def decode(pickled: bytes) -> Metadata:
     return metadata
 
 
-def _from_python3(item: Any) -> str:
-    if type(item) is bytes:
-        return item.decode("utf-8", "surrogateescape")
-    return _text(item)
+def _from_python3(stored: dict[Any, Any]) -> Metadata:
+    try:
+        return {
+            key.decode("utf-8", "surrogateescape"): value.decode("utf-8", "surrogateescape")
+            for key, value in stored.items()
+        }
+    except AttributeError:
+        raise BadMetadata("the metadata hold something else than bytes") from None
 
 
 def _from_python2(item: Any) -> str:

@@ -25,9 +25,8 @@ FOLLOWING = b"GET /healthcheck HTTP/1.1\r\nHost: following\r\n\r\n"
 @pytest.fixture(scope="module")
 def process(scratch: Path) -> Iterator[ServeProcess]:
     process = made_root(scratch / "data")
-    for name in ("proxy-server", "object-server"):
-        conf = process.root / "etc" / f"{name}.conf"
-        set_options(conf, "DEFAULT", client_timeout=str(TIMEOUT_S), keepalive_timeout=str(TIMEOUT_S))
+    timeouts = dict.fromkeys(("client_timeout", "header_timeout", "keepalive_timeout"), str(TIMEOUT_S))
+    set_options(process.root / "etc" / "proxy-server.conf", "DEFAULT", **timeouts)
     with process:
         yield process
 
@@ -104,12 +103,14 @@ HEADS = {
 }
 
 
-@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+OTHER_THAN_400 = {"an unknown version": 505, "an unknown coding": 501, "chunks that are not last": 501}
+
+
+@pytest.mark.parametrize("kind", HEADS)
 def test_malformed_head_is_refused_and_ends_the_connection(
-    send: Callable[[bytes], list[int]], head: bytes
+    send: Callable[[bytes], list[int]], kind: str
 ) -> None:
-    (status,) = send(head + b"\r\n" + FOLLOWING)
-    assert status in (400, 501, 505)
+    assert send(HEADS[kind] + b"\r\n" + FOLLOWING) == [OTHER_THAN_400.get(kind, 400)]
 
 
 BODIES = {
@@ -138,19 +139,18 @@ def test_malformed_chunk_is_refused_and_stores_nothing(
 
 
 OVERSIZED = {
-    "request line": (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", {414}),
-    "header line": (b"GET / HTTP/1.1\r\nHost: a\r\nX-Long: " + b"a" * 20000 + b"\r\n\r\n", {400, 431}),
-    "header count": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X-A: b\r\n" * 5000 + b"\r\n", {400, 431}),
-    "head without end": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X-A: b\r\n" * 200000, {400, 431}),
+    "request line": (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+    "header line": (b"GET / HTTP/1.1\r\nHost: a\r\nX-Long: " + b"a" * 20000 + b"\r\n\r\n", 431),
+    "header count": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X-A: b\r\n" * 5000 + b"\r\n", 431),
+    "head without end": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X-A: b\r\n" * 200000, 431),
 }
 
 
-@pytest.mark.parametrize(("request_", "expected"), OVERSIZED.values(), ids=OVERSIZED)
+@pytest.mark.parametrize(("head", "status"), OVERSIZED.values(), ids=OVERSIZED)
 def test_oversized_head_is_refused_and_ends_the_connection(
-    send: Callable[[bytes], list[int]], request_: bytes, expected: set[int]
+    send: Callable[[bytes], list[int]], head: bytes, status: int
 ) -> None:
-    (status,) = send(request_ + FOLLOWING)
-    assert status in expected
+    assert send(head + FOLLOWING) == [status]
 
 
 def test_object_above_the_limit_is_refused_before_it_is_sent(process: ServeProcess, owner: Client) -> None:
@@ -225,7 +225,7 @@ def test_many_slow_clients_hold_nobody_else_up(process: ServeProcess, owner: Cli
             for number in range(100):
                 assert owner.put(f"/c/{number}", b"x").status == 201
             # The limit is on the whole head, not on the silence between two of its bytes.
-            assert {tuple(statuses(everything(sock))) for sock in slow} <= {(), (408,), (400,)}
+            assert all(statuses(everything(sock)) in ([], [408]) for sock in slow)
         finally:
             finished.set()
             dripping.join()

@@ -176,11 +176,10 @@ def answering(answers):
     connections = []
 
     def serve():
-        for _ in answers:
+        for answer in answers:
             connection, _address = listener.accept()
             connections.append(connection)
             connection.recv(65536)
-            answer = answers.pop(0)
             if answer is not None:
                 connection.sendall(answer)
                 connection.close()
