@@ -77,8 +77,8 @@ class Exchange:
     start: float  # Unix time
     end: float = 0.0
     first_byte_s: float = 0.0  # a GET's time to the start of its answer
-    status: int = 500  # as sent to the client
-    logged_status: int = 500  # 499 for a client that left; or what a filter said
+    status: int = 0  # as sent to the client; 0 until then
+    logged_status: int = 0  # 499 for a client that left; or what a filter said
     headers: HeaderList = dataclasses.field(default_factory=list)  # of the answer
     input: CountedInput | None = None  # where the request has a body
     bytes_sent: int = 0
@@ -250,7 +250,7 @@ _FIELDS: dict[str, Callable[[LineFormat, Exchange], Any]] = {
     "object": lambda _, e: _name(e, 3),
     "protocol": lambda _, e: e.environ.get("SERVER_PROTOCOL"),
     "status_int": lambda _, e: e.logged_status,
-    "wire_status_int": lambda _, e: e.status,
+    "wire_status_int": lambda _, e: e.status or e.logged_status,
     "referer": lambda _, e: e.environ.get("HTTP_REFERER"),
     "user_agent": lambda _, e: e.environ.get("HTTP_USER_AGENT"),
     "auth_token": LineFormat.auth_token,

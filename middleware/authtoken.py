@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from miniswift.concurrency import sleep
 from miniswift.config import Settings, boolean, option, option_names, seconds, text, words
 from miniswift.errors import ConfigError
 from miniswift.responses import Environ, HeaderList, Response, StartResponse
@@ -166,7 +167,7 @@ class AuthToken:
         try:
             is_confirmed = self._identify(environ)
         except IdentityUnavailable as error:
-            logger.error("a token cannot be validated, answered 503: %s", error)
+            logger.error("%s: a token cannot be validated, answered 503: %s", self._challenge, error)
             unavailable = Response(503, {"Retry-After": RETRY_AFTER_S}, "The identity service is unavailable")
             return unavailable(environ, start_response)
         if not is_confirmed and not self._options.delay_auth_decision:
@@ -246,15 +247,23 @@ def _shares_cache(options: Options) -> bool:
     return True
 
 
-def filter_factory(global_conf: dict[str, str], **local_conf: str) -> Callable[[WSGIApp], AuthToken]:
-    conf = {**global_conf, **local_conf}
+def make_filter(
+    conf: Mapping[str, str],
+    own: Mapping[str, str],
+    clock: Callable[[], float] = time.time,
+    pause: Callable[[float], None] = sleep,
+) -> Callable[[WSGIApp], AuthToken]:
+    """The filter that a section makes; `own` is the section without its defaults. Raises ConfigError."""
     user_options = ServiceUserOptions.from_conf(conf)
     user = ServiceUser.from_conf(conf, user_options)
-    options = Options.from_conf(
-        conf, local_conf, (*option_names(ServiceUserOptions), *user.plugin_options, *_OTHERS_OPTIONS)
-    )
+    known = (*option_names(ServiceUserOptions), *user.plugin_options, *_OTHERS_OPTIONS)
+    options = Options.from_conf(conf, own, known)
     if options.token_cache_time == 0 and options.cache:
         raise ConfigError("a shared cache needs a time to keep tokens", option="token_cache_time")
-    online = online_validator(user, user_options, options.include_service_catalog)
-    identities = TokenIdentities(ValidatorByForm(online), options)
+    online = online_validator(user, user_options, options.include_service_catalog, pause)
+    identities = TokenIdentities(ValidatorByForm(online), options, clock)
     return lambda app: AuthToken(app, options, identities, options.www_authenticate_uri or user.public_root)
+
+
+def filter_factory(global_conf: dict[str, str], **local_conf: str) -> Callable[[WSGIApp], AuthToken]:
+    return make_filter({**global_conf, **local_conf}, local_conf)

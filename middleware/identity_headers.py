@@ -80,6 +80,8 @@ class Identity:
     @classmethod
     def from_body(cls, body: Any, token: str, with_catalog: bool = True) -> Identity:
         """Read the body of a validated token. Raises MalformedBody."""
+        if not isinstance(body, Mapping):
+            raise MalformedBody("no JSON object")
         try:
             known = access.create(body=body, auth_token=token)
             headers = _headers(known, "X-")
@@ -105,7 +107,7 @@ class Identity:
                 access=known,
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise MalformedBody(f"no token body: {type(error).__name__}") from None
+            raise MalformedBody(f"no token's body: {type(error).__name__}") from None
 
     @property
     def is_unscoped_v2(self) -> bool:

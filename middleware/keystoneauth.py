@@ -204,18 +204,20 @@ class KeystoneAuth:
             return None
         if method in READS and not own_roles.isdisjoint(self._options.system_reader_roles):
             return None
+        if account is None:
+            return denied(environ, "the path names no account")
         if method == "DELETE" and not container:
             return denied(environ, "only a reseller admin may delete an account")
 
         acl = parse_acl(environ.get(ACL))
-        if acl.groups and self._is_granted_across(acl, environ, account or "", identity):
+        if acl.groups and self._is_granted_across(acl, environ, account, identity):
             return None
         by_referrer = _admits_unknown(environ, acl, obj)
         if by_referrer:
             return None
-        if not self._resellers.owns(account or "", identity.project[0]):
+        if not self._resellers.owns(account, identity.project[0]):
             return denied(environ, "the token is for another project")
-        if self._is_granted_by_rules(environ, account or "", identity, own_roles):
+        if self._is_granted_by_rules(environ, account, identity, own_roles):
             return None
         if by_referrer is None and not own_roles.isdisjoint(acl.folded):
             return None
@@ -223,12 +225,12 @@ class KeystoneAuth:
 
     def _authorize_anonymous(self, request: Any) -> Response | None:
         environ: Environ = request.environ
-        if environ["REQUEST_METHOD"] == "OPTIONS":
-            return None
         try:
             _, account, _, obj = Request(environ).split_path(1, 4, True)
         except ValueError:
             return Response(404)
+        if environ["REQUEST_METHOD"] == "OPTIONS":
+            return None
         if not account or self._resellers.prefix_of(account) is None:
             return denied(environ, "the account is not one of ours")
         if _admits_unknown(environ, parse_acl(environ.get(ACL)), obj):
@@ -301,7 +303,7 @@ class KeystoneAuth:
             news = domain  # an account from before there were domains
         elif noted == UNKNOWN_DOMAIN and is_own:
             news = domain or ""  # its own project came, so it can be told now
-        elif is_own and noted != domain:
+        elif domain and noted and noted != domain:
             logger.warning("account %s is noted in domain %s, its token says %s", account, noted, domain)
         if news is not None:
             environ[DOMAIN_SYSMETA_KEY] = to_wsgi(news)

@@ -53,8 +53,7 @@ class ProxyLogging:
         try:
             body = self._app(environ, start)
         except BaseException as error:
-            exchange.status = error.status if isinstance(error, HTTPError) else 500
-            self._log(exchange, exchange.status)
+            self._log(exchange, error.status if isinstance(error, HTTPError) else 500)
             raise
         if type(body) is FileBody:
             length = 0 if is_head else body.length

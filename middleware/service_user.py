@@ -105,7 +105,10 @@ class ServiceUser:
         return cls(auth, configured, find_root, tuple(names))
 
 
-def online_validator(user: ServiceUser, options: ServiceUserOptions, with_catalog: bool) -> OnlineValidator:
+def online_validator(
+    user: ServiceUser, options: ServiceUserOptions, with_catalog: bool, pause: Callable[[float], None]
+) -> OnlineValidator:
+    """What asks Keystone as `user`; it waits with `pause` (seconds) before it tries again."""
     # At lower levels urllib3 logs each URL, and those of v2.0 have the token in them.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     session = Session(
@@ -121,6 +124,7 @@ def online_validator(user: ServiceUser, options: ServiceUserOptions, with_catalo
         version=options.auth_version,
         retries=options.http_request_max_retries,
         with_catalog=with_catalog,
+        pause=pause,
     )
 
 

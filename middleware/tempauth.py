@@ -1,7 +1,8 @@
 """A small auth system with its users in the configuration.
 
-`GET /auth/v1.0` with `X-Auth-User: account:user` and `X-Auth-Key` gives a token. A request with one gets
-its user's groups as REMOTE_USER, and `swift.authorize` decides in this order:
+`GET /auth/v1.0` with `X-Auth-User: account:user` and `X-Auth-Key` gives a token, which lives shorter than
+usual if `X-Auth-Token-Lifetime` (seconds) says so. A request with one gets its user's groups as
+REMOTE_USER, and `swift.authorize` decides in this order:
 
     .reseller_admin                 yes, as owner, in every account but those for the server's own use
     .reseller_reader                GET and HEAD there
@@ -302,7 +303,7 @@ def _credentials(path: str, environ: Environ) -> tuple[str, str]:
         raise HTTPError(400)
     named, _, user = name.partition(":")
     if not (is_whole and named and user and key):
-        raise HTTPError(401, headers=challenge(account or (named if user else "") or "unknown"))
+        raise HTTPError(401, headers=challenge(account or (named if ":" in name else "") or "unknown"))
     return text_of(name), text_of(key)
 
 

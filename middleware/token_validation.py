@@ -23,7 +23,6 @@ from urllib.parse import quote
 from keystoneauth1 import exceptions
 from keystoneauth1.session import Session
 
-from miniswift.concurrency import sleep
 from miniswift.errors import MiniswiftError
 
 logger = logging.getLogger(__name__)
@@ -84,10 +83,11 @@ class OnlineValidator:
         session: Session,
         auth: Any,  # keystoneauth1 plugin of the service user
         find_root: Callable[[Session, Any], str | None],
-        version: str = "",  # V2, V3, or "" to ask which ones there are
-        retries: int = 3,
-        with_catalog: bool = True,
-        pause: Callable[[float], None] = sleep,
+        *,
+        version: str,  # V2, V3, or "" to ask which ones there are
+        retries: int,
+        with_catalog: bool,
+        pause: Callable[[float], None],
     ) -> None:
         self._session = session
         self._auth = auth

@@ -7,6 +7,7 @@ that keeps `eventlet` out of all others).
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,6 +64,7 @@ __all__ = [
     "Queue",
     "Semaphore",
     "Timeout",
+    "fork",
     "in_native_thread",
     "listen",
     "native_sleep",
@@ -87,6 +89,13 @@ def patch() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         eventlet.patcher.monkey_patch(all=False, socket=True, select=True, thread=True, time=True)
+
+
+def fork() -> int:
+    """os.fork without eventlet's warning. A child that needs a loop calls `restart_hub_after_fork`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return os.fork()
 
 
 def restart_hub_after_fork() -> None:

@@ -51,9 +51,17 @@ def text(value: str) -> str:
     return value.strip()
 
 
+TRUE_WORDS = frozenset(["true", "1", "yes", "on", "t", "y"])
+
+
+def is_true(value: str | None) -> bool:
+    """Whether a header or a query parameter says yes. Anything else is no, and never an error."""
+    return value is not None and value.strip().lower() in TRUE_WORDS
+
+
 def boolean(value: str) -> bool:
     word = value.strip().lower()
-    if word in ("true", "1", "yes", "on", "t", "y"):
+    if word in TRUE_WORDS:
         return True
     if word in ("false", "0", "no", "off", "f", "n", ""):
         return False
@@ -175,10 +183,12 @@ def option_names(table: type[Settings]) -> list[str]:
     return [name for _, names in _options(table) for name in names]
 
 
-def sample(table: type[Settings]) -> str:
-    """The table as commented lines of a conf file, each option at its default."""
+def sample(table: type[Settings], leave_out: frozenset[str] = frozenset()) -> str:
+    """The table as commented lines of a conf file, each option at its default but those in `leave_out`."""
     lines: list[str] = []
     for field, names in _options(table):
+        if names[0] in leave_out:
+            continue
         lines += [f"# {field.metadata['help']}", f"# {names[0]} = {field.metadata['default']}".rstrip(), ""]
     return "\n".join(lines)
 
@@ -229,10 +239,5 @@ class ProcessSettings(Settings):
     workers: int = option(workers, "auto", "worker processes; auto is one a core")
     user: str = option(text, "", "user to run as when started by root; unchanged when empty")
     swift_dir: str = option(text, "/etc/swift", "folder of swift.conf and the rings")
-    cert_file: str = option(text, "", "TLS certificate chain, PEM; plain HTTP when empty")
-    key_file: str = option(text, "", "TLS private key, PEM")
-    max_clients: int = option(positive, "1024", "connections served at a time by a worker")
-    keepalive_timeout: float = option(seconds, "60", "seconds an idle connection is kept")
-    client_timeout: float = option(seconds, "60", "seconds to wait for more of a request")
     log_level: str = option(text, "INFO", "DEBUG, INFO, WARNING or ERROR")
     log_name: str = option(text, "miniswift", "name in front of each log line")

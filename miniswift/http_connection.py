@@ -42,7 +42,6 @@ class Host(Protocol):
     limits: Limits
     header_timeout: float
     keepalive_timeout: float
-    is_stopping: bool
 
 
 class Connection:
@@ -54,7 +53,7 @@ class Connection:
         self._host = host
         self._template = template  # what the environs of all its requests have in common
         self.wire = wire
-        self.is_idle = True  # between requests
+        self.is_idle = True  # between requests, or after the last
 
     def serve(self) -> None:
         """Answer requests until either side has had enough, then close."""
@@ -67,6 +66,12 @@ class Connection:
         finally:
             self.wire.close()
 
+    def retire(self) -> None:
+        """Begin no further request; one that runs may finish."""
+        self.wire.may_be_kept = False
+        if self.is_idle:
+            self.wire.stop_receiving()
+
     def _serve_request(self) -> bool:
         """Serve the next request; whether another one may follow it."""
         environ = self._template.copy()
@@ -78,17 +83,21 @@ class Connection:
         except Refused as refusal:
             logger.debug("refused %s: %d %s", environ["REMOTE_ADDR"], refusal.status, refusal.reason)
             self.wire.send(plain_answer(refusal.status, refusal.reason))
-            self.wire.linger(LINGER_S, LINGER_SILENCE_S)
+            self._linger()
             return False
         body = ChunkedBody(self.wire, request) if request.is_chunked else RequestBody(self.wire, request)
         environ["wsgi.input"] = body
-        response = ResponseWriter(self.wire, request, body, request.keep_alive and not self._host.is_stopping)
+        response = ResponseWriter(self.wire, request, body)
         self._answer(environ, response)
         if response.keep_alive and body.drain():
             return True
         if not body.is_complete:
-            self.wire.linger(LINGER_S, LINGER_SILENCE_S)
+            self._linger()
         return False
+
+    def _linger(self) -> None:
+        self.is_idle = True  # nobody needs to wait for it
+        self.wire.linger(LINGER_S, LINGER_SILENCE_S)
 
     # --- the head ---
 
@@ -102,7 +111,7 @@ class Connection:
                 return None
         self.is_idle = False
         end = buffer.find(HEAD_END)
-        if end <= 0:
+        if end <= 0 or buffer[0] == CRLF[0]:
             return self._receive_slow_head(buffer)
         wire.buffer = buffer[end + 4 :]
         return buffer[:end]

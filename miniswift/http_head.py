@@ -82,6 +82,7 @@ def read_head(head: bytes, environ: Environ, limits: Limits) -> RequestHead:
     if head.translate(None, LINE_BYTES) != CRLF * len(lines):
         raise Refused(400, "The request has a control character, or a line that does not end in CR LF.")
     method, target, is_http11 = _split_request_line(request_line)
+    environ["SERVER_PROTOCOL"] = "HTTP/1.1" if is_http11 else "HTTP/1.0"
     _read_headers(lines, environ)
     _read_target(method, target, environ)
     return _read_framing(RequestHead(method, is_http11), environ)

@@ -60,7 +60,7 @@ class ResponseWriter:
         "is_started", "keep_alive",
     )  # fmt: skip
 
-    def __init__(self, wire: Wire, request: RequestHead, body: RequestBody, keep_alive: bool) -> None:
+    def __init__(self, wire: Wire, request: RequestHead, body: RequestBody) -> None:
         self._wire = wire
         self._request = request
         self._input = body
@@ -71,7 +71,7 @@ class ResponseWriter:
         self._is_chunked = False
         self._left: int | None = None  # bytes of the announced length that are still to be sent
         self.is_started = False
-        self.keep_alive = keep_alive  # whether the connection outlives this answer
+        self.keep_alive = request.keep_alive  # whether the connection outlives this answer
 
     def start_response(
         self, status: str, headers: HeaderList, exc_info: Any = None
@@ -90,12 +90,10 @@ class ResponseWriter:
         kind = type(body)
         if kind is list or kind is tuple:
             self._send_whole(b"".join(body))
-        elif not isinstance(body, FileBody):
-            self._send_blocks(body, None)
-        elif self.is_started or body.length <= SMALL_BODY:
-            self._send_blocks(body, body.length)
-        else:
+        elif isinstance(body, FileBody) and not self.is_started:
             self._send_file(body)
+        else:
+            self._send_blocks(body)
         if self._is_chunked:
             self._wire.send(b"0\r\n\r\n")
         elif self._left:
@@ -127,13 +125,13 @@ class ResponseWriter:
         elif head or data:
             self._wire.send(head + data)
 
-    def _send_blocks(self, body: Iterable[bytes], length: int | None) -> None:
+    def _send_blocks(self, body: Iterable[bytes]) -> None:
         turn = TURN
         for block in body:
             if not block:
                 continue
             if not self.is_started:
-                self._wire.send(self._make_head(length) + self._framed(block))
+                self._wire.send(self._make_head(None) + self._framed(block))
             elif self._has_body and self._left != 0:
                 self._wire.send(self._framed(block))
             else:  # no body is wanted, or this is more than was announced
@@ -146,7 +144,11 @@ class ResponseWriter:
             self._wire.send(self._make_head(0))
 
     def _send_file(self, body: FileBody) -> None:
-        self._wire.send(self._make_head(body.length), more_follows=self._has_body)
+        head = self._make_head(body.length)
+        if not self._has_body or body.length <= SMALL_BODY:
+            self._wire.send(head + self._framed(b"".join(body) if self._has_body else b""))
+            return
+        self._wire.send(head, more_follows=True)
         fd = body.file.fileno()
         while size := min(self._left or 0, body.length - body.sent):
             sent = self._wire.send_from_file(fd, body.offset + body.sent, size)
@@ -180,7 +182,7 @@ class ResponseWriter:
         self._has_body = self._request.method != "HEAD" and int(self._status[:3]) not in BODILESS
         if self._has_body:
             self._frame_body(lines, length if announced is None else announced, announced is not None)
-        if not (self.keep_alive and self._input.may_be_drained):
+        if not (self.keep_alive and self._wire.may_be_kept and self._input.may_be_drained):
             self.keep_alive = False
             lines.append("Connection: close")
         elif not self._request.is_http11:

@@ -30,7 +30,7 @@ NEVER = float("inf")
 class Wire:
     """A TCP connection. `timeout_s` is how long the client may keep us waiting, either way."""
 
-    __slots__ = ("_is_sending", "_sock", "buffer", "deadline", "is_expired", "timeout_s")
+    __slots__ = ("_is_sending", "_sock", "buffer", "deadline", "is_expired", "may_be_kept", "timeout_s")
 
     def __init__(self, sock: socket.socket, timeout_s: float) -> None:
         self._sock = sock
@@ -39,6 +39,7 @@ class Wire:
         self.buffer = b""  # received, and not yet taken by anybody
         self.deadline = NEVER  # of the current wait, on the monotonic clock
         self.is_expired = False  # a wait was ended by the reaper
+        self.may_be_kept = True  # for another request
 
     def start(self, timeout_s: float) -> None:
         """Whatever comes before the first byte: nothing without TLS."""

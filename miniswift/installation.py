@@ -76,11 +76,8 @@ class Installation:
         try:
             self._make_folders(devices)
             self._make_rings(addresses, devices, replicas)
-            passwords = Store.create_demo(
-                self.identity_file,
-                object_store_url=f"{addresses.url}/v1/AUTH_%(project_id)s",
-                identity_url=addresses.identity_url,
-            )
+            self.identity_file.unlink(missing_ok=True)  # of a first start that did not come to its end
+            passwords = Store.create_demo(str(self.identity_file), addresses.url, addresses.identity_url)
             self._write_confs(addresses, passwords)
             _write_private(self.openrc, _openrc(addresses, passwords))
             _write(self.etc / "swift.conf", _swift_conf())
@@ -103,7 +100,7 @@ class Installation:
         """Let the conf files and openrc name other addresses; the storage ports are in the rings and stay."""
         old = self.addresses()
         changes = {old.url: new.url, old.identity_url: new.identity_url}
-        for file in (self.conf("proxy-server"), self.conf("identity"), self.identity_file, self.openrc):
+        for file in (self.conf("proxy-server"), self.conf("identity"), self.openrc):
             text = file.read_text()
             for before, after in changes.items():
                 text = text.replace(before, after)
@@ -175,7 +172,7 @@ www_authenticate_uri = {addresses.identity_url}
 auth_type = password
 auth_url = {addresses.identity_url}
 username = swift
-password = {passwords.service}
+password = {passwords.swift}
 project_name = service
 user_domain_id = default
 project_domain_id = default
@@ -224,6 +221,7 @@ use = egg:miniswift#identity
 identity_file = {self.identity_file}
 token_database = {self.root / "var" / "tokens.db"}
 public_url = {addresses.identity_url}
+object_store_url = {addresses.url}
 """
 
 

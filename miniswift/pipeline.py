@@ -58,7 +58,7 @@ def load_app(conf_file: str | Path, name: str = "main", global_conf: dict[str, s
 def _compose(app_context: Any, filter_contexts: list[Any], file: str) -> WSGIApp:
     final = _create(app_context, file)
     app: WSGIApp = final
-    made = []
+    made: list[Any] = []
     for context in reversed(filter_contexts):
         app = _create(context, file)(app)
         made.append(app)
@@ -73,7 +73,7 @@ def _compose(app_context: Any, filter_contexts: list[Any], file: str) -> WSGIApp
 
 
 def _create(context: Any, file: str) -> Any:
-    section = f"{'filter' if context.object_type is loadwsgi.FILTER else 'app'}:{context.name}"
+    section = context.section
     with reading(file, section):
         try:
             return context.create()
@@ -95,7 +95,8 @@ def _with_required(loader: _Loader, filters: list[Any], file: str) -> Iterator[A
 
 
 def _filter_name(context: Any) -> str:
-    return str(context.entry_point_name or context.name)
+    """The entry point that a filter comes from; one given as package.module:factory has none."""
+    return str(context.entry_point_name or context.section)
 
 
 class _Loader(loadwsgi.ConfigLoader):  # type: ignore[misc]
@@ -117,6 +118,13 @@ class _Loader(loadwsgi.ConfigLoader):  # type: ignore[misc]
             match = _SWIFT_EGG.fullmatch(use.strip())
             if match and match[1] in ours and (prefer or not _has_swift()):
                 self.parser.set(section, "use", f"egg:miniswift#{match[1]}")
+
+    def get_context(self, object_type: Any, name: str | None = None, global_conf: Any = None) -> Any:
+        """Paste's context, which also knows the section it came from."""
+        context = super().get_context(object_type, name, global_conf)
+        is_elsewhere = self.absolute_name(name)
+        context.section = str(name) if is_elsewhere else self.find_config_section(object_type, name)
+        return context
 
     def _prefers_miniswift(self) -> bool:
         return boolean(self.parser.defaults().get("prefer_miniswift", "true"))

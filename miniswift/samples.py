@@ -2,7 +2,7 @@
 
     python -m miniswift.samples etc
 
-Each section shows every option at its default, commented, with one line on what it means; so a sample
+Each section shows every option at its default, commented, with a line on what it means; so a sample
 cannot disagree with the code, and a test sees to it that `etc/` is what this module writes.
 """
 
@@ -14,88 +14,162 @@ import sys
 import textwrap
 from pathlib import Path
 
-from miniswift.config import ProcessSettings, Settings, option_names, sample
-
-# Where the tables of a section are: module, colon, name.
-_FILTERS = (
-    ("catch_errors", "catch_errors", ()),
-    ("gatekeeper", "gatekeeper", ()),
-    ("healthcheck", "healthcheck", ()),
-    ("proxy-logging", "proxy_logging", ()),
-    ("cache", "memcache", ()),
-    ("listing_formats", "listing_formats", ()),
-    ("authtoken", "authtoken", ()),
-    ("keystoneauth", "keystoneauth", ()),
-    ("tempauth", "tempauth", ()),
-    ("copy", "copy", ()),
-)
+from miniswift.config import Settings, option_names, sample
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A section of a sample: the lines that are in force, then the tables of options."""
+    """A section of a sample: the lines that are in force, then the tables of its options."""
 
     name: str
     lines: tuple[str, ...] = ()
-    tables: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()  # module:class
     about: str = ""
+    shown_before: tuple[str, ...] = ()  # tables whose options need no repetition
 
     def render(self) -> str:
-        parts = [textwrap.indent(textwrap.fill(self.about, 90), "# ")] if self.about else []
-        parts += [f"[{self.name}]", *self.lines, ""]
-        shown: set[str] = set()
+        parts = [textwrap.indent(textwrap.fill(self.about, 98), "# ")] if self.about else []
+        parts += [f"[{self.name}]", *self.lines, *([""] if self.tables else [])]
+        shown = {name for table in map(_load, self.shown_before) for name in option_names(table)}
         for table in map(_load, self.tables):
-            parts.append(sample(table, leave_out=frozenset(shown)))
+            parts.append(sample(table, frozenset(shown)))
             shown.update(option_names(table))
         return "\n".join(parts).rstrip() + "\n"
 
 
 def _load(where: str) -> type[Settings]:
     module, _, name = where.partition(":")
-    table = getattr(importlib.import_module(module), name)
-    assert issubclass(table, Settings)
+    table: type[Settings] = getattr(importlib.import_module(module), name)
     return table
 
 
 _PROCESS = ("miniswift.config:ProcessSettings", "miniswift.server:ServerSettings")
+_HEALTHCHECK = Section(
+    "filter:healthcheck",
+    ("use = egg:miniswift#healthcheck",),
+    ("miniswift.middleware.healthcheck:HealthcheckSettings",),
+)
 
 
-def _server(kind: str, port: int, tables: tuple[str, ...], *more: Section) -> list[Section]:
+def _proxy() -> list[Section]:
     return [
-        Section("DEFAULT", (f"bind_port = {port}",), _PROCESS),
+        Section("DEFAULT", ("bind_port = 8080",), _PROCESS),
+        Section(
+            "pipeline:main",
+            (
+                "pipeline = catch_errors gatekeeper healthcheck proxy-logging cache listing_formats",
+                "    authtoken keystoneauth copy proxy-logging proxy-server",
+            ),
+            about="The outermost filter first. For users in this file put tempauth in place of "
+            "authtoken keystoneauth.",
+        ),
+        Section(
+            "app:proxy-server",
+            ("use = egg:miniswift#proxy", "account_autocreate = true"),
+            ("miniswift.proxy.settings:ProxySettings",),
+        ),
+        *_filters(),
+    ]
+
+
+def _filters() -> list[Section]:
+    def section(name: str, *tables: str, lines: tuple[str, ...] = (), about: str = "") -> Section:
+        entry = name.replace("-", "_")
+        qualified = tuple(f"miniswift.middleware.{table}" for table in tables)
+        return Section(f"filter:{name}", (f"use = egg:miniswift#{entry}", *lines), qualified, about)
+
+    return [
+        section("catch_errors", "catch_errors:CatchErrorsSettings"),
+        section("gatekeeper", "gatekeeper:GatekeeperSettings"),
+        _HEALTHCHECK,
+        section("proxy-logging", "access_line:ProxyLoggingSettings"),
+        section("cache", "cache:CacheSettings"),
+        section("listing_formats"),
+        section(
+            "authtoken",
+            "authtoken:Options",
+            "service_user:ServiceUserOptions",
+            lines=(
+                "delay_auth_decision = true",
+                "cache = swift.cache",
+                "auth_type = password",
+                "auth_url = http://127.0.0.1:5000",
+                "username = swift",
+                "password = secret",
+                "project_name = service",
+                "user_domain_id = default",
+                "project_domain_id = default",
+            ),
+            about="How the service user signs in at Keystone is keystoneauth1's business: auth_type and the "
+            "options of that plugin. The older auth_host, admin_user, ... mean the same for v2.0.",
+        ),
+        section("keystoneauth", "keystoneauth:Options", "keystoneauth:PrefixRules"),
+        section(
+            "tempauth",
+            "tempauth:Options",
+            "tempauth:PrefixRules",
+            lines=(
+                "user_admin_admin = admin .admin .reseller_admin",
+                "user_test_tester = testing .admin",
+                "user_test_tester3 = testing3",
+            ),
+            about="user_<account>_<user> = <key> [group] [group] ... [storage URL]. A group .admin owns its "
+            "account; .reseller_admin owns all. user64_... takes names in base64.",
+        ),
+        section("copy"),
+    ]
+
+
+def _storage(kind: str, port: int, table: str, *more: Section) -> list[Section]:
+    storage = "miniswift.storage:StorageSettings"
+    return [
+        Section("DEFAULT", (f"bind_port = {port}",), (*_PROCESS, storage)),
         Section("pipeline:main", (f"pipeline = healthcheck {kind}-server",)),
-        Section(f"app:{kind}-server", (f"use = egg:miniswift#{kind}",), tables),
-        Section("filter:healthcheck", ("use = egg:miniswift#healthcheck",), _filter_tables("healthcheck")),
+        Section(f"app:{kind}-server", (f"use = egg:miniswift#{kind}",), (table,), shown_before=(storage,)),
+        _HEALTHCHECK,
         *more,
     ]
 
 
-def _filter_tables(name: str) -> tuple[str, ...]:
-    module = importlib.import_module(f"miniswift.middleware.{name}")
-    return tuple(f"{module.__name__}:{table}" for table in getattr(module, "TABLES", ()))
+def _identity() -> list[Section]:
+    return [
+        Section("DEFAULT", ("bind_port = 5000",), _PROCESS),
+        Section("app:main", ("use = egg:miniswift#identity",), ("miniswift.identity:IdentitySettings",)),
+    ]
+
+
+def _swift() -> list[Section]:
+    return [
+        Section(
+            "swift-hash",
+            ("swift_hash_path_prefix =", "swift_hash_path_suffix = changeme"),
+            about="These decide where every name is stored, and must be the same on all nodes for ever. "
+            "Keep them secret.",
+        ),
+        Section(
+            "storage-policy:0",
+            ("name = standard", "policy_type = replication", "default = yes"),
+            about="More policies have sections with higher numbers, and rings object-<number>.ring.gz. "
+            "aliases = other names; deprecated = yes keeps new containers out.",
+        ),
+        Section("swift-constraints", (), ("miniswift.cluster:Constraints",)),
+    ]
 
 
 def samples() -> dict[str, str]:
     """File name → text, for every sample."""
-    filters = [
-        Section(f"filter:{name}", (f"use = egg:miniswift#{entry}",), _filter_tables(entry))
-        for name, entry, _ in _FILTERS
-    ]
-    pipeline = (
-        "pipeline = catch_errors gatekeeper healthcheck proxy-logging cache listing_formats authtoken",
-        "    keystoneauth copy proxy-logging proxy-server",
-    )
+    updater = Section("object-updater", (), ("miniswift.daemons.updater:UpdaterSettings",))
     files = {
-        "proxy-server.conf": [
-            Section("DEFAULT", ("bind_port = 8080",), _PROCESS),
-            Section("pipeline:main", pipeline, about="Outermost first. tempauth replaces authtoken keystoneauth."),
-            Section(
-                "app:proxy-server",
-                ("use = egg:miniswift#proxy", "account_autocreate = true"),
-                ("miniswift.proxy.settings:ProxySettings",),
-            ),
-            *filters,
-        ],
+        "account-server.conf": _storage("account", 6202, "miniswift.storage:StorageSettings"),
+        "container-server.conf": _storage(
+            "container", 6201, "miniswift.storage.container_server:ContainerSettings"
+        ),
+        "object-server.conf": _storage(
+            "object", 6200, "miniswift.storage.object_server:ObjectSettings", updater
+        ),
+        "identity.conf": _identity(),
+        "proxy-server.conf": _proxy(),
+        "swift.conf": _swift(),
     }
     return {name: "\n".join(section.render() for section in sections) for name, sections in files.items()}
 
@@ -108,5 +182,3 @@ def main(folder: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
-
-__all__ = ["ProcessSettings", "Section", "main", "samples"]

@@ -17,7 +17,6 @@ import os
 from pathlib import Path
 
 from miniswift import logs
-from miniswift.daemons.updater import run_updater
 from miniswift.errors import ConfigError
 from miniswift.installation import STORAGE_IP, STORAGE_KINDS, Addresses, Installation
 from miniswift.pipeline import load_app, read_section
@@ -76,7 +75,8 @@ def run(options: argparse.Namespace) -> int:
     children = [
         Child(f"worker {number}", lambda: serve_forever(services)) for number in range(1, workers + 1)
     ]
-    children.append(Child("updater", lambda: run_updater(str(installation.conf("object-server")))))
+    conf = str(installation.conf("object-server"))
+    children.append(Child("updater", lambda: _run_updater(conf), announces_ready=False))
     return Supervisor(on_ready=lambda: _print_banner(installation, addresses, workers)).run(children)
 
 
@@ -137,6 +137,8 @@ def _set_up_access_log(target: str | None) -> None:
 
 def _print_banner(installation: Installation, addresses: Addresses, workers: int) -> None:
     openrc = os.path.relpath(installation.openrc)
+    if openrc.startswith(".."):
+        openrc = str(installation.openrc)
     print(
         f"""
 miniswift is ready: {addresses.url}  (identity: {addresses.identity_url}, {workers} workers)
@@ -152,3 +154,9 @@ Try it in another shell:
 """,
         flush=True,
     )
+
+
+def _run_updater(conf: str) -> None:
+    from miniswift.daemons.updater import run_updater
+
+    run_updater(conf)

@@ -46,6 +46,7 @@ from miniswift.wsgi import FILE_WRAPPER, WSGIApp
 logger = logging.getLogger(__name__)
 
 REAP_S = 1.0  # between looks at the connections' deadlines, and so how late a timeout may be
+CLEAN_UP_S = 1.0  # that connections cut by `stop` have to close their bodies and files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,14 +119,14 @@ class Server:
         if self._acceptor is not None:
             self._acceptor.kill()
         for connection in self._connections:
-            if connection.is_idle:
-                connection.wire.stop_receiving()
+            connection.retire()
         if self._connections:
             self._emptied.wait(grace_s)
         if self._connections:
             logger.warning("%d connections are cut after %g s", len(self._connections), grace_s)
-        for connection in self._connections:
-            connection.wire.abort()
+            for connection in self._connections:
+                connection.wire.abort()
+            self._emptied.wait(CLEAN_UP_S)
         if not self._stopped.ready():
             self._stopped.send()
 

@@ -31,6 +31,7 @@ from typing import NoReturn
 from miniswift.concurrency import (
     GreenPool,
     NativeSocket,
+    fork,
     native_sleep,
     restart_hub_after_fork,
     spawn,
@@ -173,7 +174,7 @@ def _start(child: Child) -> None:
     sys.stderr.flush()
     master = os.getpid()
     try:
-        child.pid = os.fork()
+        child.pid = fork()
     except OSError as error:
         logger.error("%s cannot be started: %s", child.name, error.strerror)
         child.start_at = monotonic() + 1

@@ -117,7 +117,7 @@ def split_path(path: str, minimum: int, maximum: int, rest_with_last: bool = Fal
         segments.pop()
     if len(segments) > minimum and segments[-1] == "":
         segments.pop()
-    if not minimum <= len(segments) <= maximum or "" in segments[: maximum - rest_with_last or None]:
+    if not minimum <= len(segments) <= maximum or "" in segments[: max(minimum, maximum - rest_with_last)]:
         raise ValueError(f"invalid path: {path!r}")
     return [*segments, *[None] * (maximum - len(segments))]
 
@@ -154,6 +154,9 @@ class EnvironHeaders(MutableMapping[str, str]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class Request:
@@ -271,7 +274,8 @@ class Request:
     def host_url(self) -> str:
         environ = self.environ
         host = environ.get("HTTP_HOST") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
-        return f"{environ['wsgi.url_scheme']}://{host}"
+        scheme: str = environ["wsgi.url_scheme"]
+        return f"{scheme}://{host.removesuffix(_DEFAULT_PORTS.get(scheme, ''))}"
 
     def split_path(
         self, minimum: int = 1, maximum: int | None = None, rest_with_last: bool = False

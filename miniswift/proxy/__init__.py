@@ -46,7 +46,7 @@ _LISTING_HEADERS = (
 
 # Swift's options for choosing among many or far nodes; on one machine there is nothing to choose.
 _SCALE_OUT_OPTIONS = (
-    "concurrency_timeout", "concurrent_*", "log_handoffs", "max_large_object_get_time", "node_time*",
+    "concurrency_timeout", "concurrent_*", "log_handoffs", "max_large_object_get_time",
     "policy_*", "put_queue_depth", "read_affinity", "rebalance_missing_suppression_count",
     "request_node_count", "sorting_method", "sorting_timing*", "timing_expiry", "write_affinity*",
 )  # fmt: skip

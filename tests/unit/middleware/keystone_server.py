@@ -31,7 +31,11 @@ def v3_body(expires=None, roles=("member",), catalog=(), **more):
 
 
 def v2_body(expires=None, roles=("member",), tenant=True, catalog=()):
-    token = {"id": "placeholder", "expires": iso(expires or time.time() + 3600), "issued_at": iso(time.time())}
+    token = {
+        "id": "placeholder",
+        "expires": iso(expires or time.time() + 3600),
+        "issued_at": iso(time.time()),
+    }
     if tenant:
         token["tenant"] = {"id": "p", "name": "pn"}
     return {
@@ -71,7 +75,9 @@ class Keystone:
 
     @property
     def validations(self):
-        return sum(times for (method, path), times in self.asked.items() if method == "GET" and "/tokens" in path)
+        return sum(
+            times for (method, path), times in self.asked.items() if method == "GET" and "/tokens" in path
+        )
 
     @property
     def sign_ins(self):

@@ -41,9 +41,9 @@ CLEAN = [
 ]
 
 REFUSED_FOR_READING = [
-    ".r:", ".r: ,bob", ".r:-", ".r:.", ".r:*.", ".r:- - ", ".unknown:x", ".x:*", ".r :", "-", ":", "-r", "-r:",
-    "-reader", "--Reader", "-w:Writer", "-R:Reader", ": ", ":a:b", "-r:a:b", ":.r:*", "::Reader", "-r:-Reader",
-    ":-x", "bob,-thief",
+    ".r:", ".r: ,bob", ".r:-", ".r:.", ".r:*.", ".r:- - ", ".unknown:x", ".x:*", ".r :", "-", ":", "-r",
+    "-r:", "-reader", "--Reader", "-w:Writer", "-R:Reader", ": ", ":a:b", "-r:a:b", ":.r:*", "::Reader",
+    "-r:-Reader", ":-x", "bob,-thief",
 ]  # fmt: skip
 
 REFUSED_FOR_WRITING = [".r:*", ".ref:host", ":*", "-r:*", "-r:Reader", "-w:Writer", "bob,.r:*"]

@@ -1,4 +1,4 @@
-"""Who may do what with identities from Keystone: who × what → verdict, through a proxy of six lines."""
+"""Who may do what with identities from Keystone: who, what, verdict, through a proxy of six lines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class TinyProxy:
             return Response(204 if sysmeta is not None else 404, headers)(environ, start_response)
         self.seen = environ
         denial = environ[AUTHORIZE](Request(environ))
-        answer = denial if denial is not None else Response(200, {"X-Account-Sysmeta-Project-Domain-Id": "d1"})
+        answer = (
+            denial if denial is not None else Response(200, {"X-Account-Sysmeta-Project-Domain-Id": "d1"})
+        )
         return answer(environ, start_response)
 
 
@@ -49,7 +51,14 @@ def keystone(proxy):
 
 
 def identity(
-    roles="", user="u", project="p", domain=None, service_roles=None, version=3, user_name="un", project_name="pn"
+    roles="",
+    user="u",
+    project="p",
+    domain=None,
+    service_roles=None,
+    version=3,
+    user_name="un",
+    project_name="pn",
 ):
     """The environ that authtoken leaves for a user."""
     environ = {
@@ -176,7 +185,7 @@ def test_only_confirmed_identities_count(keystone, environ, status):
     assert status_of(keystone(), "/v1/AUTH_p", environ=environ) == status
 
 
-# --- owners and what others are told -----------------------------------------------------------------
+# --- owners and what others are told --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -220,7 +229,11 @@ def test_the_identity_is_told_to_others(keystone, proxy):
 def test_v2_tokens_have_no_domains(keystone, proxy):
     request("/v1/AUTH_p", environ=identity(domain="forged", version=2)).call(keystone())
     seen = proxy.seen["keystone.identity"]
-    assert (seen["auth_version"], seen["user_domain"], seen["project_domain"]) == (2, (None, None), (None, None))
+    assert (seen["auth_version"], seen["user_domain"], seen["project_domain"]) == (
+        2,
+        (None, None),
+        (None, None),
+    )
 
 
 def test_old_header_names_are_read(keystone):
@@ -245,7 +258,7 @@ def test_trusted_filters_may_decide_instead(proxy, keystone, allow_overrides, st
     assert status_of(app, "/v1/AUTH_p", environ=trusted) == status
 
 
-# --- container sync ------------------------------------------------------------------------------------
+# --- container sync -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -268,7 +281,7 @@ def test_a_sync_key_lets_another_cluster_in(keystone, key, sent, stamp, status):
     assert made.call(keystone()).status == status
 
 
-# --- reseller prefixes -----------------------------------------------------------------------------------
+# --- reseller prefixes ----------------------------------------------------------------------------
 
 SERVICE_OPTIONS = {
     "reseller_prefix": "AUTH, SERVICE_",
@@ -322,7 +335,7 @@ def test_a_project_without_an_id_owns_nothing(keystone):
     assert status_of(keystone(), "/v1/AUTH_", environ=identity("admin", project="")) == 403
 
 
-# --- names in ACLs, and domains -------------------------------------------------------------------------
+# --- names in ACLs, and domains -------------------------------------------------------------------
 
 NAMES = [
     # domain of user and project, sysmeta of the account (None: does not exist), status
@@ -353,7 +366,9 @@ def test_names_may_be_switched_off(keystone, proxy):
 
 
 def test_names_count_within_ones_own_project(keystone, proxy):
-    assert status_of(keystone(), "/v1/AUTH_p/c/o", environ=identity("x", domain="default"), acl="pn:un") == 200
+    assert (
+        status_of(keystone(), "/v1/AUTH_p/c/o", environ=identity("x", domain="default"), acl="pn:un") == 200
+    )
     assert proxy.account_heads == 0
 
 

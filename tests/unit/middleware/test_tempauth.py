@@ -115,13 +115,13 @@ def ask(app, path, method="GET", token=None, cache=None, acl=None, **headers):
     return made.call(app)
 
 
-# --- signing in ------------------------------------------------------------------------------------------
+# --- signing in -----------------------------------------------------------------------------------
 
 
 def test_a_key_gets_a_token_and_a_storage_url(app):
     answer = sign_in(app)
     assert answer.status == 200
-    assert answer.headers["X-Storage-Url"] == "http://localhost:80/v1/AUTH_test"
+    assert answer.headers["X-Storage-Url"] == "http://localhost/v1/AUTH_test"
     assert answer.headers["X-Auth-Token"] == answer.headers["X-Storage-Token"]
     assert answer.headers["X-Auth-Token"].startswith("AUTH_")
     assert 86398 <= int(answer.headers["X-Auth-Token-Expires"]) <= 86400
@@ -161,7 +161,9 @@ def test_a_refused_sign_in_names_the_account(app):
 
 
 def test_signing_in_is_a_get(app):
-    answer = Request.blank("/auth/v1.0", "POST", {"X-Auth-User": "test:tester", "X-Auth-Key": "testing"}).call(app)
+    answer = Request.blank(
+        "/auth/v1.0", "POST", {"X-Auth-User": "test:tester", "X-Auth-Key": "testing"}
+    ).call(app)
     assert (answer.status, answer.headers["Allow"]) == (405, "GET")
 
 
@@ -174,10 +176,10 @@ def test_the_auth_prefix_may_be_moved(make):
     ("user", "key", "options", "url"),
     [
         ("far:away", "key", {}, "https://far.example/v1/AUTH_other"),
-        ("test:tester", "testing", {"storage_url_scheme": "https"}, "https://localhost:80/v1/AUTH_test"),
-        ("test:tester", "testing", {"reseller_prefix": "NEW, OLD"}, "http://localhost:80/v1/NEW_test"),
-        ("test:tester", "testing", {"reseller_prefix": "''"}, "http://localhost:80/v1/test"),
-        ("under_score:a_b", "testing4", {}, "http://localhost:80/v1/AUTH_under_score"),
+        ("test:tester", "testing", {"storage_url_scheme": "https"}, "https://localhost/v1/AUTH_test"),
+        ("test:tester", "testing", {"reseller_prefix": "NEW, OLD"}, "http://localhost/v1/NEW_test"),
+        ("test:tester", "testing", {"reseller_prefix": "''"}, "http://localhost/v1/test"),
+        ("under_score:a_b", "testing4", {}, "http://localhost/v1/AUTH_under_score"),
     ],
 )
 def test_where_the_storage_is(make, user, key, options, url):
@@ -186,7 +188,14 @@ def test_where_the_storage_is(make, user, key, options, url):
 
 @pytest.mark.parametrize(
     ("wanted", "status", "life"),
-    [("60", 200, 60), ("999999", 200, 86400), ("0", 400, 0), ("-5", 400, 0), ("soon", 400, 0), ("9" * 40, 400, 0)],
+    [
+        ("60", 200, 60),
+        ("999999", 200, 86400),
+        ("0", 400, 0),
+        ("-5", 400, 0),
+        ("soon", 400, 0),
+        ("9" * 40, 400, 0),
+    ],
 )
 @pytest.mark.parametrize("cache", [None, Memcache()])
 def test_a_shorter_life_may_be_asked_for(app, cache, wanted, status, life):
@@ -195,7 +204,7 @@ def test_a_shorter_life_may_be_asked_for(app, cache, wanted, status, life):
     assert life - 2 <= int(answer.headers.get("X-Auth-Token-Expires", 0)) <= life
 
 
-# --- tokens ------------------------------------------------------------------------------------------------
+# --- tokens ---------------------------------------------------------------------------------------
 
 
 def test_tokens_need_no_cache_and_count_in_every_worker(make):
@@ -293,7 +302,9 @@ def test_a_token_ends_with_its_life(proxy, swift_dir, cache):
     assert tokens.groups_of(whole, cache) is None
 
 
-@pytest.mark.parametrize("token", ["AUTH_", "AUTH_tk", "AUTH_ftk", "AUTH_zftk", "AUTH_ftkgAAAA", "AUTH_ftk\xe9", "AUTH_x"])
+@pytest.mark.parametrize(
+    "token", ["AUTH_", "AUTH_tk", "AUTH_ftk", "AUTH_zftk", "AUTH_ftkgAAAA", "AUTH_ftk\xe9", "AUTH_x"]
+)
 def test_a_token_that_is_none_is_refused(app, token):
     answer = ask(app, "/v1/AUTH_test/c", token=token, acl=".r:*")
     assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Swift realm="AUTH_test"')
@@ -309,7 +320,7 @@ def test_the_old_name_of_the_token_header_is_read(app):
     assert ask(app, "/v1/AUTH_test/c", X_Storage_Token=token_of(app)).status == 200
 
 
-# --- who may do what ----------------------------------------------------------------------------------------
+# --- who may do what ------------------------------------------------------------------------------
 
 ADMIN = ("test:tester", "testing")
 PLAIN = ("test:reader", "reading")
@@ -359,7 +370,8 @@ def test_who_may_do_what(app, who, method, path, acl, status):
 
 
 @pytest.mark.parametrize(
-    ("who", "is_owner", "is_reseller"), [(ADMIN, True, False), (RESELLER, True, True), (AUDITOR, False, False)]
+    ("who", "is_owner", "is_reseller"),
+    [(ADMIN, True, False), (RESELLER, True, True), (AUDITOR, False, False)],
 )
 def test_admins_are_owners(app, proxy, who, is_owner, is_reseller):
     ask(app, "/v1/AUTH_test", token=token_of(app, *who))
@@ -393,7 +405,7 @@ def test_a_sync_key_lets_another_cluster_in(app):
     assert made.call(app).status == 200
 
 
-# --- account ACLs -------------------------------------------------------------------------------------------
+# --- account ACLs ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -440,7 +452,7 @@ def test_an_account_acl_that_is_none_is_refused_with_the_reason(app):
     )
 
 
-# --- S3 ------------------------------------------------------------------------------------------------------
+# --- S3 -------------------------------------------------------------------------------------------
 
 
 def s3_request(access_key, key, path=None, details="s3api.auth_details"):
@@ -466,7 +478,7 @@ def test_details_without_a_way_to_check_let_nobody_in(app):
     assert made.call(app).status == 401
 
 
-# --- other auth systems in the pipeline -----------------------------------------------------------------------
+# --- other auth systems in the pipeline -----------------------------------------------------------
 
 
 def keystone_operator(path):
@@ -505,7 +517,7 @@ def test_with_the_empty_prefix_others_go_first(make, proxy):
     assert ask(app, "/v1/test/c/o", acl=".r:*").status == 200
 
 
-# --- configuration ---------------------------------------------------------------------------------------------
+# --- configuration --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
