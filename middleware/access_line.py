@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
-from miniswift.config import Settings, boolean, count, option, text, words
+from miniswift.config import Settings, boolean, count, option, port, text, words
 from miniswift.errors import ConfigError
 from miniswift.responses import Environ, HeaderList
 from miniswift.wsgi import (
@@ -60,6 +60,11 @@ class ProxyLoggingSettings(Settings):
     access_log_headers_only: tuple[str, ...] = option(words, "", "only these headers; all when empty")
     reveal_sensitive_prefix: int = option(count, "16", "characters of a token that are shown")
     access_log_level: str = option(str.upper, "INFO", "WARNING or higher switches the access log off")
+    access_log_name: str = option(text, "", "name in front of each line; log_name when empty")
+    access_log_facility: str = option(text, "", "syslog facility; log_facility when empty")
+    access_log_address: str = option(text, "", "socket of the syslog; log_address when empty")
+    access_log_udp_host: str = option(text, "", "syslog server; in place of access_log_address")
+    access_log_udp_port: int = option(port, "514", "its port")
 
 
 class CountedInput(Protocol):

@@ -149,22 +149,28 @@ class _CountedBody:
                 log(self._exchange, self._status)
 
 
-def _send_log_where_told(conf: dict[str, str]) -> None:
+def _send_log_where_told(settings: ProxyLoggingSettings, conf: dict[str, str]) -> None:
     """Give the access log a place of its own if `access_log_*` options name one."""
-    own = {name: conf.get(f"access_{name}") for name in ("log_name", "log_facility", "log_address")}
-    own |= {name: conf.get(f"access_{name}") for name in ("log_udp_host", "log_udp_port")}
-    if not any(own.values()):
+    own = {
+        "log_name": settings.access_log_name,
+        "log_facility": settings.access_log_facility,
+        "log_address": settings.access_log_address,
+        "log_udp_host": settings.access_log_udp_host,
+    }
+    own = {name: value for name, value in own.items() if value}
+    if not own:
         return
     for old in list(logger.handlers):
         logger.removeHandler(old)
-    logger.addHandler(make_handler(conf | {name: value for name, value in own.items() if value}))
+        old.close()
+    logger.addHandler(make_handler(conf | own | {"log_udp_port": str(settings.access_log_udp_port)}))
     logger.propagate = False
 
 
 def filter_factory(global_conf: dict[str, str], **local_conf: str) -> Callable[[WSGIApp], WSGIApp]:
     conf = {**global_conf, **local_conf}
     settings = ProxyLoggingSettings.from_conf(conf, local_conf, also=("access_log_*", "statsd_*"))
-    _send_log_where_told(conf)
+    _send_log_where_told(settings, conf)
     if "access_log_level" in conf:
         logger.setLevel(settings.access_log_level)
     return lambda app: ProxyLogging(app, settings)

@@ -74,7 +74,7 @@ def _serve_conf(name: str, conf_file: str, verbose: bool) -> int:
     ]
     log = logging.getLogger(__name__)
     ready = f"{name} listens on {settings.bind_ip}:{port} with {workers} workers"
-    return Supervisor(on_ready=lambda: log.info("%s", ready)).run(children)
+    return Supervisor(on_ready=lambda: log.info("%s", ready), listeners=[listener]).run(children)
 
 
 def _become(user: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from hashlib import md5
 from pathlib import Path
 
-from miniswift.config import Settings, option, positive, reading, words
+from miniswift.config import Settings, boolean, option, positive, reading, words
 from miniswift.config import count as whole_number
 from miniswift.errors import ConfigError
 from miniswift.ring import Ring
@@ -107,8 +107,9 @@ class Cluster:
         file = Path(swift_dir) / "swift.conf"
         parser = configparser.RawConfigParser(strict=False)
         try:
-            parser.read_string(file.read_text(), str(file))
-        except (OSError, UnicodeDecodeError, configparser.Error) as error:
+            # Byte for byte, as Swift reads it: the hash takes whatever bytes are in there.
+            parser.read_string(file.read_text("latin-1"), str(file))
+        except (OSError, configparser.Error) as error:
             raise ConfigError(f"cannot be read: {error}", file=str(file)) from None
         prefix = parser.get("swift-hash", "swift_hash_path_prefix", fallback="")
         suffix = parser.get("swift-hash", "swift_hash_path_suffix", fallback="")
@@ -177,9 +178,16 @@ def _read_policy(section: configparser.SectionProxy, index: str, file: str) -> P
         int(index),
         section.get("name", f"Policy-{index}").strip(),
         words(section.get("aliases", "")),
-        section.getboolean("default", False),
-        section.getboolean("deprecated", False),
+        _flag(section, "default", file),
+        _flag(section, "deprecated", file),
     )
+
+
+def _flag(section: configparser.SectionProxy, name: str, file: str) -> bool:
+    try:
+        return boolean(section.get(name, "no"))
+    except ValueError as error:
+        raise ConfigError(str(error), file=file, section=section.name, option=name) from None
 
 
 def _check_policies(policies: list[Policy], file: str) -> None:
@@ -187,8 +195,12 @@ def _check_policies(policies: list[Policy], file: str) -> None:
     problem = None
     if not any(policy.index == 0 for policy in policies):
         problem = "there must be a [storage-policy:0]"
+    elif len({policy.index for policy in policies}) < len(policies):
+        problem = "two policies share an index"
     elif sum(policy.is_default for policy in policies) > 1:
         problem = "only one policy can be the default"
+    elif any(policy.is_default and policy.is_deprecated for policy in policies):
+        problem = "the default policy cannot be deprecated"
     elif len(set(names)) != len(names):
         problem = "two policies share a name"
     elif any(not name.replace("-", "").isalnum() or not name.isascii() for name in names):

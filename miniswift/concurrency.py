@@ -98,10 +98,20 @@ def fork() -> int:
         return os.fork()
 
 
+# The parent's loop and what ran in it. A child never runs them, and never lets go of them: collecting
+# them would take the parent's descriptors from the epoll set that a fork leaves to both.
+_of_the_parent: list[Any] = []
+
+
 def restart_hub_after_fork() -> None:
     """Give a forked child an event loop of its own; it must not share its parent's epoll set."""
+    tpool = eventlet.tpool
+    _of_the_parent.append((eventlet.hubs.get_hub(), tpool._coro, tpool._rsock, tpool._wsock))
     eventlet.hubs.use_hub()
-    eventlet.tpool.killall()
+    # The native threads stayed with the parent: they are forgotten, and made anew when needed. killall
+    # would switch to the parent's loop to stop them, and never come back.
+    del tpool._threads[:]
+    tpool._setup_already = False
 
 
 def in_native_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:

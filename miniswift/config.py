@@ -14,6 +14,7 @@ import contextvars
 import dataclasses
 import difflib
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -73,7 +74,7 @@ def seconds(value: str) -> float:
         number = float(value)
     except ValueError:
         raise ValueError("expected a number of seconds") from None
-    if number < 0:
+    if not 0 <= number < math.inf:
         raise ValueError("expected a number of seconds, zero or more")
     return number
 
@@ -124,7 +125,7 @@ def bytes_or_percent(value: str) -> tuple[float, bool]:
         number = float(word[:-1] if word.endswith("%") else word)
     except ValueError:
         raise ValueError("expected a number of bytes or a percentage") from None
-    if number < 0 or (word.endswith("%") and number > 100):
+    if not 0 <= number < math.inf or (word.endswith("%") and number > 100):
         raise ValueError("expected a number of bytes, or a percentage from 0% to 100%")
     return number, word.endswith("%")
 

@@ -69,7 +69,8 @@ class Connection:
     def retire(self) -> None:
         """Begin no further request; one that runs may finish."""
         self.wire.may_be_kept = False
-        if self.is_idle:
+        # What has arrived may be the beginning of a request, whose sender counts on an answer.
+        if self.is_idle and not self.wire.has_arrivals():
             self.wire.stop_receiving()
 
     def _serve_request(self) -> bool:

@@ -37,6 +37,7 @@ LINE_BYTES = bytes(byte for byte in range(256) if byte == 9 or (byte >= 32 and b
 TOKEN = frozenset(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~")  # RFC 9110 5.6.2
 _NOT_IN_HOST = frozenset(' \t,/\\?#@"<>')
 MAX_LENGTH_DIGITS = 18
+_ODD_BYTE = "The request has a control character, or a line that does not end in CR LF."
 
 
 class Refused(MiniswiftError):
@@ -80,7 +81,7 @@ def read_head(head: bytes, environ: Environ, limits: Limits) -> RequestHead:
     if len(lines) > limits.header_count:
         raise Refused(431, f"The request has more than {limits.header_count} headers.")
     if head.translate(None, LINE_BYTES) != CRLF * len(lines):
-        raise Refused(400, "The request has a control character, or a line that does not end in CR LF.")
+        raise Refused(400, _ODD_BYTE)
     method, target, is_http11 = _split_request_line(request_line)
     environ["SERVER_PROTOCOL"] = "HTTP/1.1" if is_http11 else "HTTP/1.0"
     _read_headers(lines, environ)
@@ -100,7 +101,7 @@ def check_part(part: bytearray, start: int, limits: Limits) -> int:
     _check_sizes("" if start else lines[0], lines if start else lines[1:], len(part), limits)
     # A CR at the very end may be the first half of a line's end.
     if any(line.translate(None, LINE_BYTES) for line in [*lines[:-1], lines[-1].removesuffix(b"\r")]):
-        raise Refused(400, "The request has a control character, or a line that does not end in CR LF.")
+        raise Refused(400, _ODD_BYTE)
     return len(part) - len(lines[-1])
 
 

@@ -216,12 +216,11 @@ class ResponseWriter:
         return announced
 
     def _frame_body(self, lines: list[str], length: int | None, is_announced: bool) -> None:
-        if length is not None:
-            self._left = length
-            if not is_announced:
-                lines.append(f"Content-Length: {length}")
-        elif self._request.is_http11:
-            self._is_chunked = True
+        self._left = length
+        self._is_chunked = length is None and self._request.is_http11
+        if self._is_chunked:
             lines.append("Transfer-Encoding: chunked")
-        else:  # the end of the connection is the end of the body
+        elif length is None:  # the end of the connection is the end of the body
             self.keep_alive = False
+        elif not is_announced:
+            lines.append(f"Content-Length: {length}")

@@ -121,8 +121,15 @@ class Wire:
         self._shut_down(socket.SHUT_RDWR if self._is_sending else socket.SHUT_RD)
 
     def stop_receiving(self) -> None:
-        """Let the owner find the end of the stream after what has already arrived."""
+        """Let the owner find the end of the stream."""
         self._shut_down(socket.SHUT_RD)
+
+    def has_arrivals(self) -> bool:
+        """Whether the kernel holds bytes that nobody has received yet."""
+        try:
+            return bool(self._sock.recv(1, socket.MSG_PEEK))
+        except OSError:  # BlockingIOError: nothing; others are met by the owner
+            return False
 
     def abort(self) -> None:
         """Let everything the owner does with the socket fail."""

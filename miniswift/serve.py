@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import logging
 import os
+import socket
 from pathlib import Path
 
 from miniswift import logs
@@ -23,7 +24,6 @@ from miniswift.pipeline import load_app, read_section
 from miniswift.server import ServerSettings
 from miniswift.supervisor import Child, Service, Supervisor, bind_listener, serve_forever
 from miniswift.transport import serve_locally
-from miniswift.wsgi import WSGIApp
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,10 @@ def run(options: argparse.Namespace) -> int:
     ]
     conf = str(installation.conf("object-server"))
     children.append(Child("updater", lambda: _run_updater(conf), announces_ready=False))
-    return Supervisor(on_ready=lambda: _print_banner(installation, addresses, workers)).run(children)
+    return Supervisor(
+        on_ready=lambda: _print_banner(installation, addresses, workers),
+        listeners=[service.listener for service in services],
+    ).run(children)
 
 
 def _prepare(options: argparse.Namespace) -> tuple[Installation, Addresses]:
@@ -102,21 +105,28 @@ def _prepare(options: argparse.Namespace) -> tuple[Installation, Addresses]:
 
 
 def _services(installation: Installation, addresses: Addresses) -> list[Service]:
-    """The five services with their ports bound. The storage servers come first: the proxy calls them."""
-    services: list[Service] = []
+    """The five services, their ports bound before anything is loaded.
 
-    def add(name: str, ip: str, port: int, app: WSGIApp) -> None:
-        conf = read_section(installation.conf(name))
-        services.append(Service(name, bind_listener(ip, port), app, ServerSettings.from_conf(conf)))
+    The storage servers are loaded first, because the proxy calls them.
+    """
+    places = [
+        (f"{kind}-server", STORAGE_IP, addresses.storage_port + offset)
+        for offset, kind in enumerate(STORAGE_KINDS)
+    ]
+    places.append(("identity", addresses.bind, addresses.identity_port))
+    places.append(("proxy-server", addresses.bind, addresses.port))
+    listeners = [bind_listener(ip, port) for _, ip, port in places]
+    return [
+        _service(installation, *place, listener) for place, listener in zip(places, listeners, strict=True)
+    ]
 
-    for offset, kind in enumerate(STORAGE_KINDS):
-        app = load_app(installation.conf(f"{kind}-server"))
-        port = addresses.storage_port + offset
-        serve_locally([(STORAGE_IP, port)], app)
-        add(f"{kind}-server", STORAGE_IP, port, app)
-    add("identity", addresses.bind, addresses.identity_port, load_app(installation.conf("identity")))
-    add("proxy-server", addresses.bind, addresses.port, load_app(installation.conf("proxy-server")))
-    return services
+
+def _service(installation: Installation, name: str, ip: str, port: int, listener: socket.socket) -> Service:
+    conf = installation.conf(name)
+    app = load_app(conf)
+    if name.removesuffix("-server") in STORAGE_KINDS:
+        serve_locally([(ip, port)], app)
+    return Service(name, listener, app, ServerSettings.from_conf(read_section(conf)))
 
 
 def _set_up_access_log(target: str | None) -> None:

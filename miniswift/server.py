@@ -234,4 +234,6 @@ def run_paste_server(app: WSGIApp, global_conf: dict[str, str], **local_conf: st
     listener = bind_listener(listen.host, listen.port, listen.backlog)
     service = Service("server", listener, app, settings)
     numbers = range(1, (listen.workers or os.cpu_count() or 1) + 1)
-    Supervisor().run([Child(f"server {number}", lambda: serve_forever([service])) for number in numbers])
+    Supervisor(listeners=[listener]).run(
+        [Child(f"server {number}", lambda: serve_forever([service])) for number in numbers]
+    )

@@ -16,6 +16,7 @@ A child tells that it is ready by SIGRTMIN to the master: real-time signals queu
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import errno
@@ -103,6 +104,7 @@ class Supervisor:
     """Keeps children running until it is told to stop. Times in seconds."""
 
     on_ready: Callable[[], object] | None = None  # called once, when all children have said so
+    listeners: Sequence[socket.socket] = ()  # that take no new connection once it is told to stop
     grace_s: float = 30.0  # that children have to end after SIGTERM
     early_s: float = 5.0  # a life shorter than this counts as dying at once
     first_pause_s: float = 0.5  # before the second restart in a row, doubled for each further one
@@ -157,6 +159,10 @@ class Supervisor:
     def _end(self, children: Sequence[Child]) -> None:
         """SIGTERM to all, and after `grace_s`, or when told to stop once more, SIGKILL."""
         logger.info("stopping")
+        for listener in self.listeners:
+            # The socket is one for all processes: what is shut down here is so in the children.
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
         _send(signal.SIGTERM, children)
         deadline = monotonic() + self.grace_s
         while any(child.pid for child in children):

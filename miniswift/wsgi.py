@@ -64,7 +64,7 @@ FILE_WRAPPER = "wsgi.file_wrapper"  # server; object server; the FileBody class
 
 _SUBREQUEST_KEYS = (
     "HTTP_USER_AGENT", "HTTP_HOST", "HTTP_ORIGIN", "HTTP_ACCESS_CONTROL_REQUEST_METHOD", "HTTP_REFERER",
-    "HTTP_X_USER_ID", "HTTP_X_PROJECT_ID", "REMOTE_USER", "REMOTE_ADDR", "SCRIPT_NAME", "SERVER_NAME",
+    "HTTP_X_USER_ID", "HTTP_X_PROJECT_ID", "REMOTE_USER", "REMOTE_ADDR", "SERVER_NAME",
     "SERVER_PORT", "SERVER_PROTOCOL", "wsgi.url_scheme", "wsgi.version", "wsgi.multithread",
     "wsgi.multiprocess", "wsgi.run_once", "wsgi.errors", FILE_WRAPPER, CACHE, SOURCE, TRANS_ID, AUTHORIZE,
     AUTHORIZE_OVERRIDE, INFO_CACHE, ACCESS_LOGGING, "swift.base_labels", "swift.shard_listing_history",
@@ -366,6 +366,7 @@ def make_subrequest(
     made.update(
         {
             "REQUEST_METHOD": method,
+            "SCRIPT_NAME": "",
             "PATH_INFO": path,
             RAW_PATH_INFO: quote(path.encode("latin-1"), safe="/~"),
             "QUERY_STRING": query,
@@ -373,7 +374,6 @@ def make_subrequest(
             "wsgi.input": io.BytesIO(),
         }
     )
-    made.setdefault("SCRIPT_NAME", "")
     if source:
         made[SOURCE] = source
     for name, value in (headers or {}).items():

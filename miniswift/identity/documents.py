@@ -12,6 +12,8 @@ from typing import Any
 
 from miniswift.errors import MiniswiftError
 
+_KINDS = {bool: "a truth value", int: "a number", float: "a number", list: "a list", dict: "an object"}
+
 
 class DocumentError(MiniswiftError, ValueError):
     """Raised when an entry is missing or is not of the kind it must be. Says which, never its value."""
@@ -91,8 +93,8 @@ class Document:
 
 def _as_text(value: object, place: str) -> str:
     if not isinstance(value, str):
-        # YAML reads 12 and yes as a number and a truth value.
-        raise DocumentError(f"{place} must be text (in YAML, put it in quotes)")
+        # In YAML, 12 and yes without quotes are no text: saying what they are taken for helps.
+        raise DocumentError(f"{place} must be text, not {_KINDS.get(type(value), 'something else')}")
     # JSON can spell half of a surrogate pair, which no encoding can carry on.
     if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
         raise DocumentError(f"{place} must be well-formed Unicode")

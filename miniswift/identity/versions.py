@@ -6,7 +6,7 @@ from typing import Any
 
 import webob
 
-from miniswift.identity.web import Route, answer, base_url
+from miniswift.identity.web import Route, answer, base_url, host_name
 
 # What keystoneauth's discovery wants to know of each. v3.14 is the last Keystone has defined; v2.0 is
 # marked as Keystone marked it while it still had it, which only makes clients prefer v3.
@@ -52,4 +52,6 @@ class Versions:
         }
 
     def _base(self, request: webob.Request) -> str:
+        if "%(host)s" in self._public_url:
+            return self._public_url.replace("%(host)s", host_name(request))
         return self._public_url or base_url(request)

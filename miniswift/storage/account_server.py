@@ -51,13 +51,15 @@ class AccountServer(DatabaseServer):
         self.listing_limit = cluster.constraints.account_listing_limit
         self._auto_create_prefix = cluster.constraints.auto_create_account_prefix
 
-    def broker(self, target: Target, *, wait_s: float = 10.0, stale_reads_ok: bool = False) -> AccountBroker:
+    def broker(
+        self, target: Target, *, wait_s: float = 10.0, stale_after_s: float | None = None
+    ) -> AccountBroker:
         if target.account is None or target.obj is not None:
             raise HTTPError(400, "Invalid path")
         check_reserved_names(target, is_free=False)
         digest = self.cluster.hash_path(target.account)
         return AccountBroker(
-            self.db_file(target, digest), self.databases, wait_s=wait_s, stale_reads_ok=stale_reads_ok
+            self.db_file(target, digest), self.databases, wait_s=wait_s, stale_after_s=stale_after_s
         )
 
     # --- PUT ------------------------------------------------------------------------------------------
@@ -126,7 +128,7 @@ class AccountServer(DatabaseServer):
 
     def HEAD(self, target: Target, request: Request) -> Response:
         content_type = content_type_of(request, text_param(request.params, "format"))
-        broker = self._account_broker(target, wait_s=STALE_AFTER_S, stale_reads_ok=True)
+        broker = self._account_broker(target, stale_after_s=STALE_AFTER_S)
         info = self._living_info(broker)
         return Response(204, self._headers(broker, info, content_type), b"")
 
@@ -134,7 +136,7 @@ class AccountServer(DatabaseServer):
         params = request.params
         content_type = content_type_of(request, text_param(params, "format"))
         query = listing_query(request, params, self.listing_limit, with_path=False)
-        broker = self._account_broker(target, wait_s=STALE_AFTER_S, stale_reads_ok=True)
+        broker = self._account_broker(target, stale_after_s=STALE_AFTER_S)
         info = self._living_info(broker)
         headers = self._headers(broker, info, content_type)
         entries = broker.list_containers(query)
@@ -142,11 +144,11 @@ class AccountServer(DatabaseServer):
         return Response(200, headers, body) if body else Response(204, headers)
 
     def _account_broker(
-        self, target: Target, *, wait_s: float = 10.0, stale_reads_ok: bool = False
+        self, target: Target, *, wait_s: float = 10.0, stale_after_s: float | None = None
     ) -> AccountBroker:
         if target.container is not None:
             raise HTTPError(400, "Invalid path")
-        return self.broker(target, wait_s=wait_s, stale_reads_ok=stale_reads_ok)
+        return self.broker(target, wait_s=wait_s, stale_after_s=stale_after_s)
 
     def _living_info(self, broker: AccountBroker) -> Info:
         try:

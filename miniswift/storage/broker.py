@@ -4,7 +4,7 @@
 A broker is made per request and costs nothing: open handles live in the `DatabaseCache` it is given.
 
 1. Who reads sees every row acknowledged before: pending rows are merged first. Only a broker with
-   `stale_reads_ok` gives up waiting for the lock and reads without them.
+   `stale_after_s` gives up waiting for their lock and reads without them.
 2. A change is one transaction, committed and synced in a native thread; what raises changes nothing.
 3. A locked database is waited for between green threads, for `wait_s` at most, then DatabaseBusy.
 4. A malformed database is quarantined and the request that found it fails; the next one finds nothing.
@@ -48,10 +48,6 @@ class DatabaseMalformed(BrokerError):
     """Raised when the file is no sound database; one in a folder of its own has been put away."""
 
 
-class NewerExists(BrokerError):
-    """Raised when the database was put or deleted at the same time or later."""
-
-
 SYNC_TABLES = tuple(
     statement
     for table in ("outgoing_sync", "incoming_sync")
@@ -78,14 +74,19 @@ class DatabaseBroker(abc.ABC, Generic[Row]):
     kept_at_deletion: ClassVar[frozenset[str]] = frozenset()  # metadata names, lower case
 
     def __init__(
-        self, db_file: str, databases: DatabaseCache, *, wait_s: float = 10.0, stale_reads_ok: bool = False
+        self,
+        db_file: str,
+        databases: DatabaseCache,
+        *,
+        wait_s: float = 10.0,
+        stale_after_s: float | None = None,
     ) -> None:
         self.db_file = db_file
         self.folder = os.path.dirname(db_file)
         self.pending_file = db_file + ".pending"
         self._databases = databases
         self._wait_s = wait_s
-        self._stale_reads_ok = stale_reads_ok
+        self._stale_after_s = stale_after_s
 
     # --- what a kind of database adds ---------------------------------------------------------------
 
@@ -148,7 +149,7 @@ class DatabaseBroker(abc.ABC, Generic[Row]):
 
     def _fail(self, error: sqlite3.DatabaseError) -> NoReturn:
         text = str(error)
-        malformed = ("malformed", "not a database", f"no such table: {self.kind}_stat")
+        malformed = ("malformed", "not a database", f"no such table: {self.kind}_")
         if any(sign in text for sign in malformed):
             self._quarantine(text)
         if isinstance(error, sqlite3.OperationalError) and any(
@@ -174,16 +175,17 @@ class DatabaseBroker(abc.ABC, Generic[Row]):
                 self.merge_pending_locked([self.make_row(row)])
 
     def merge_pending(self) -> None:
-        """Bring the pending rows into the database. Raises DatabaseBusy, or not with `stale_reads_ok`."""
+        """Bring the pending rows into the database. Raises DatabaseBusy unless stale reads are fine."""
         # Nothing acknowledged is missed: a writer's row is in the file before its answer, and the
         # file is emptied only after the rows were committed.
         if not pending.size(self.pending_file):
             return
         try:
-            with pending.locked(self.folder, self._wait_s):
+            wait_s = self._wait_s if self._stale_after_s is None else self._stale_after_s
+            with pending.locked(self.folder, wait_s):
                 self.merge_pending_locked([])
         except DatabaseBusy:
-            if not self._stale_reads_ok:
+            if self._stale_after_s is None:
                 raise
 
     def merge_pending_locked(self, more: list[Row]) -> None:
@@ -240,6 +242,13 @@ class DatabaseBroker(abc.ABC, Generic[Row]):
         except DatabaseMissing:
             return True
 
+    def stored_metadata(self, connection: sqlite3.Connection) -> Metadata:
+        """Every item, blanked ones too."""
+        row = connection.execute(f"SELECT metadata FROM {self.stat_table}").fetchone()
+        if row is None:
+            raise sqlite3.DatabaseError(f"malformed: {self.stat_table} has no row")
+        return load_metadata(row[0])
+
     def update_metadata(self, updates: Metadata, limits: MetadataLimits | None = None) -> None:
         """Keep the newer of old and new of every item. Raises MetadataRefused beyond `limits`."""
         self.write(lambda connection: self.merge_metadata(connection, updates, limits))
@@ -248,7 +257,7 @@ class DatabaseBroker(abc.ABC, Generic[Row]):
         self, connection: sqlite3.Connection, updates: Metadata, limits: MetadataLimits | None = None
     ) -> None:
         """`update_metadata` inside a transaction."""
-        stored = load_metadata(connection.execute(f"SELECT metadata FROM {self.stat_table}").fetchone()[0])
+        stored = self.stored_metadata(connection)
         newer = {
             name: item for name, item in updates.items() if name not in stored or item[1] > stored[name][1]
         }
@@ -262,7 +271,7 @@ class DatabaseBroker(abc.ABC, Generic[Row]):
     def mark_deleted(self, connection: sqlite3.Connection, timestamp: Timestamp) -> None:
         """Blank the metadata and set the marks of deletion, where they are older than `timestamp`."""
         at = timestamp.internal
-        stored = load_metadata(connection.execute(f"SELECT metadata FROM {self.stat_table}").fetchone()[0])
+        stored = self.stored_metadata(connection)
         blanked = {name: ("", at) for name in stored if name.lower() not in self.kept_at_deletion}
         self.merge_metadata(connection, blanked)
         connection.execute(

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from miniswift.storage import listing
-from miniswift.storage.broker import DatabaseBroker, Info, NewerExists, load_metadata, number_of
+from miniswift.storage.broker import DatabaseBroker, Info, number_of
 from miniswift.storage.database_cache import BrokerError
 from miniswift.storage.metadata import Metadata, MetadataLimits
 from miniswift.storage.object_rows import ObjectRow, merged
@@ -27,6 +27,10 @@ from miniswift.timestamp import Timestamp
 
 class NotEmpty(BrokerError):
     """Raised when a container that has objects is to be deleted."""
+
+
+class NewerExists(BrokerError):
+    """Raised when the container was put or deleted at the same time or later."""
 
 
 class OtherPolicy(BrokerError):
@@ -203,8 +207,7 @@ class ContainerBroker(DatabaseBroker[ObjectRow]):
         self.merge_metadata(connection, metadata, limits)
 
     def _restart_sync(self, connection: sqlite3.Connection, sync_to: str) -> None:
-        stored = load_metadata(connection.execute("SELECT metadata FROM container_info").fetchone()[0])
-        if stored.get("X-Container-Sync-To", ("", ""))[0] != sync_to:
+        if self.stored_metadata(connection).get("X-Container-Sync-To", ("", ""))[0] != sync_to:
             connection.execute(
                 "UPDATE container_info SET x_container_sync_point1 = -1, x_container_sync_point2 = -1"
             )

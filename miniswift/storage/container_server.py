@@ -15,8 +15,8 @@ from miniswift.config import option, words
 from miniswift.responses import Headers, HTTPError, Response
 from miniswift.storage import StorageSettings, Target, required_timestamp
 from miniswift.storage.account_update import AccountUpdate
-from miniswift.storage.broker import Info, NewerExists, load_metadata, number_of
-from miniswift.storage.container_broker import ContainerBroker, NotEmpty, OtherPolicy
+from miniswift.storage.broker import Info, load_metadata, number_of
+from miniswift.storage.container_broker import ContainerBroker, NewerExists, NotEmpty, OtherPolicy
 from miniswift.storage.container_replication import ContainerReplication
 from miniswift.storage.container_sync_to import check_sync_to
 from miniswift.storage.database_cache import DatabaseMissing
@@ -35,7 +35,7 @@ from miniswift.storage.metadata import MetadataHeaders, add_to_headers
 from miniswift.storage.object_rows import ObjectRow
 from miniswift.timestamp import Timestamp
 from miniswift.transport import Transport, default_transport
-from miniswift.wsgi import Request, WSGIApp, from_wsgi
+from miniswift.wsgi import Request, WSGIApp, environ_key, from_wsgi
 
 POLICY_INDEX = "X-Backend-Storage-Policy-Index"
 SHARDS_PREFIX = "shards_"  # behind the prefix of internal accounts; those are made by sharders only
@@ -68,19 +68,19 @@ class ContainerServer(DatabaseServer):
         self._auto_create_prefix = cluster.constraints.auto_create_account_prefix
 
     def broker(
-        self, target: Target, *, wait_s: float = 10.0, stale_reads_ok: bool = False
+        self, target: Target, *, wait_s: float = 10.0, stale_after_s: float | None = None
     ) -> ContainerBroker:
         if target.account is None or target.container is None:
             raise HTTPError(400, "Invalid path")
         check_reserved_names(target, is_free=target.account.startswith(self._auto_create_prefix))
         digest = self.cluster.hash_path(target.account, target.container)
         return ContainerBroker(
-            self.db_file(target, digest), self.databases, wait_s=wait_s, stale_reads_ok=stale_reads_ok
+            self.db_file(target, digest), self.databases, wait_s=wait_s, stale_after_s=stale_after_s
         )
 
     def _policy_index(self, request: Request, header: str = POLICY_INDEX) -> int | None:
         """The policy that a request names, if it does. Raises 400 for one we do not have."""
-        value = request.headers.get(header)
+        value = request.environ.get(environ_key(header))
         if value is None:
             return None
         policy = self.cluster.policies.at(value)
@@ -109,18 +109,18 @@ class ContainerServer(DatabaseServer):
         return Response(204)
 
     def _object_row(self, name: str, request: Request, timestamp: Timestamp) -> ObjectRow:
-        headers = request.headers
+        environ = request.environ
         try:
             return ObjectRow(
                 name,
                 timestamp.internal,
-                _size(headers["X-Size"]),
-                from_wsgi(headers["X-Content-Type"]),
-                from_wsgi(headers["X-Etag"]),
+                _size(environ["HTTP_X_SIZE"]),
+                from_wsgi(environ["HTTP_X_CONTENT_TYPE"]),
+                from_wsgi(environ["HTTP_X_ETAG"]),
                 0,
                 self._policy_index(request) or 0,
-                _stamp(headers.get("X-Content-Type-Timestamp")),
-                _stamp(headers.get("X-Meta-Timestamp")),
+                _stamp(environ.get("HTTP_X_CONTENT_TYPE_TIMESTAMP")),
+                _stamp(environ.get("HTTP_X_META_TIMESTAMP")),
             )
         except KeyError:
             raise HTTPError(400, "Missing X-Size, X-Content-Type or X-Etag header") from None
@@ -154,6 +154,8 @@ class ContainerServer(DatabaseServer):
 
     def UPDATE(self, target: Target, request: Request) -> Response:
         """Merge rows of a JSON list at once."""
+        if target.obj is not None:
+            raise HTTPError(400, "Invalid path")
         timestamp = required_timestamp(request)
         self.check_space(target.device)
         items = json_body(request)
@@ -236,17 +238,17 @@ class ContainerServer(DatabaseServer):
         return Response(204 if existed else 404)
 
     def _container_broker(
-        self, target: Target, *, wait_s: float = 10.0, stale_reads_ok: bool = False
+        self, target: Target, *, wait_s: float = 10.0, stale_after_s: float | None = None
     ) -> ContainerBroker:
         if target.obj is not None:
             raise HTTPError(400, "Invalid path")
-        return self.broker(target, wait_s=wait_s, stale_reads_ok=stale_reads_ok)
+        return self.broker(target, wait_s=wait_s, stale_after_s=stale_after_s)
 
     # --- HEAD and GET ---------------------------------------------------------------------------------
 
     def HEAD(self, target: Target, request: Request) -> Response:
         content_type = content_type_of(request, text_param(request.params, "format"))
-        broker = self._container_broker(target, wait_s=STALE_AFTER_S, stale_reads_ok=True)
+        broker = self._container_broker(target, stale_after_s=STALE_AFTER_S)
         return Response(204, self._headers(self._living_info(broker), content_type), b"")
 
     def GET(self, target: Target, request: Request) -> Response:
@@ -254,7 +256,7 @@ class ContainerServer(DatabaseServer):
         content_type = content_type_of(request, text_param(params, "format"))
         query = listing_query(request, params, self.listing_limit, with_path=True)
         policy_index = self._policy_index(request)
-        broker = self._container_broker(target, wait_s=STALE_AFTER_S, stale_reads_ok=True)
+        broker = self._container_broker(target, stale_after_s=STALE_AFTER_S)
         info = self._living_info(broker)
         headers = self._headers(info, content_type)
         if request.headers.get("X-Backend-Record-Type", "").lower() == "shard":

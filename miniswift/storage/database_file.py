@@ -2,7 +2,8 @@
 
 1. A database that has its name is complete and on disk: it is built under another name in the same
    folder, synced, and renamed under the folder's lock.
-2. A database is made once: who comes second is told (`DatabaseExists`).
+2. A database is made once: who comes second is told (`DatabaseExists`). So is who would make one beside
+   that of a sharded container, which has another name (`<hash>_<epoch>.db`) and is not served here.
 3. A malformed database leaves with its whole folder, pending rows included, for somebody to look at.
 """
 
@@ -35,7 +36,7 @@ def create(path: str, build: Callable[[sqlite3.Connection], None], lock_wait_s: 
     try:
         in_native_thread(_build, building, build)
         with pending.locked(folder, lock_wait_s):
-            if os.path.exists(path):
+            if any(name.endswith(".db") for name in os.listdir(folder)):
                 raise DatabaseExists(path)
             os.rename(building, path)
             in_native_thread(_sync, [folder, *changed])

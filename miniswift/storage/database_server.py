@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 from typing import Any, ClassVar
 
 from miniswift.cluster import Cluster
@@ -59,6 +60,9 @@ class DatabaseServer(StorageServer):
             return Response(503, body="The database is busy")
         except DatabaseMalformed:
             return Response(500, body="The database was malformed and is quarantined")
+        except sqlite3.DatabaseError as error:
+            logger.error("%s %s failed: %s", request.method, request.path, error)
+            return Response(500)
         except (DeviceFailed, OSError) as error:
             logger.error("%s %s failed: %s", request.method, request.path, error)
             return Response(507)
@@ -114,7 +118,7 @@ def listing_query(request: Request, params: dict[str, str], max_limit: int, *, w
     limit = max_limit
     given = params.get("limit", "")
     if given.isdecimal() and given.isascii():  # anything else is no limit
-        limit = int(given[-20:])
+        limit = int(given) if len(given) < 20 else max_limit + 1
     if limit > max_limit:
         raise HTTPError(412, f"Maximum limit is {max_limit}")
     return Query(

@@ -43,7 +43,7 @@ class ObjectRow(NamedTuple):
             raise ValueError(f"a row of {len(values)} values")
         row = cls(*values)
         check_name(row.name)
-        if not (isinstance(row.content_type, str) and isinstance(row.etag, str)):
+        if not all(isinstance(text, str) for text in values[3:5]):
             raise ValueError("a content type or etag is no text")
         _times_of(row)
         return row._replace(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 from collections.abc import Iterable
 from dataclasses import dataclass
 from email.message import Message
@@ -82,6 +83,7 @@ class Client:
     ) -> Answer:
         """Send and read to the end. Raises OSError or http.client.HTTPException."""
         try:
+            self._forget_closed_connection()
             self._connection.request(
                 method, self.prefix + path or "/", body, {**self.headers, **(headers or {})}
             )
@@ -90,6 +92,12 @@ class Client:
         except BaseException:
             self._connection.close()
             raise
+
+    def _forget_closed_connection(self) -> None:
+        sock = self._connection.sock
+        # Between two requests nothing is due from the server but the end of the connection.
+        if sock is not None and select.select([sock], [], [], 0)[0]:
+            self._connection.close()
 
     def get(self, path: str = "", headers: dict[str, str] | None = None) -> Answer:
         return self.request("GET", path, headers=headers)

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.functional.client import Client
 from tests.functional.cluster import ServeProcess
+from tests.functional.processes import Program
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failure what the processes that run at that moment have printed last."""
+    report = yield
+    if report.failed:
+        report.sections += [(repr(program), program.printed()[-4000:]) for program in Program.running]
+    return report
 
 
 @pytest.fixture(scope="module")

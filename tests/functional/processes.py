@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing.Self is Python 3.11's
@@ -113,6 +113,8 @@ def send(number: signal.Signals, pids: Iterable[int]) -> None:
 class Program:
     """A child process with its own descendants and a log file that takes what it prints."""
 
+    running: ClassVar[list[Program]] = []  # those whose logs may tell why a test failed
+
     def __init__(self, command: Sequence[str | Path], log: Path, environ: dict[str, str] | None = None):
         self.command = [str(word) for word in command]
         self.log = log
@@ -145,6 +147,7 @@ class Program:
             self._child = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environ
             )
+        self.running.append(self)
 
     def pids(self) -> list[int]:
         """Its processes, itself first."""
@@ -187,6 +190,11 @@ class Program:
         self._end(tree)
         return self._child.returncode
 
+    def wait(self, timeout_s: float = 30) -> int:
+        """Its exit status, once it has ended by itself or by a signal already sent."""
+        assert self._child is not None
+        return self._child.wait(timeout_s)
+
     def kill_9(self) -> None:
         """SIGKILL to every process of it, at once."""
         self._end(kill_tree(self.pid))
@@ -196,4 +204,6 @@ class Program:
         left = [pid for pid in tree if is_running(pid)]
         send(signal.SIGKILL, left)
         self._child.wait()
+        if self in self.running:
+            self.running.remove(self)
         wait_until(lambda: not any(map(is_running, tree)), 20, f"the processes {tree} to end")

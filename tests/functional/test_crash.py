@@ -44,9 +44,9 @@ class Uploader(threading.Thread):
 
     def run(self) -> None:
         with self._client, contextlib.suppress(OSError, http.client.HTTPException):
-            for turn, name in itertools.product(itertools.count(), self._names):
-                content = b"%d %d\n" % (self.round, turn) + (self._tree / name).read_bytes()
-                self._put(name, content)
+            for turn in itertools.count():
+                for name in self._names:
+                    self._put(name, b"%d %d\n" % (self.round, turn) + (self._tree / name).read_bytes())
 
     def _put(self, name: Path, content: bytes) -> None:
         digest = hashlib.md5(content).hexdigest()

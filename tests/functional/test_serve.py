@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import signal
 import socket
 import stat
@@ -15,7 +17,7 @@ import pytest
 
 from tests.functional.client import Client
 from tests.functional.cluster import BIN, ServeProcess, is_healthy, made_root
-from tests.functional.processes import free_ports, is_running, send, wait_until
+from tests.functional.processes import accepts, free_ports, is_running, send, wait_until
 
 Serve = Callable[..., ServeProcess]
 
@@ -113,7 +115,7 @@ def test_sigterm_ends_every_process_with_status_0(serve: Serve) -> None:
     assert len(tree) > 2
     send(signal.SIGTERM, [process.pid])
     wait_until(lambda: not any(map(is_running, tree)), 20, "all processes to end")
-    assert process.stop() == 0
+    assert process.wait() == 0
     assert not is_healthy(process.address)
 
 
@@ -125,33 +127,56 @@ def test_sigint_ends_every_process_without_a_traceback(serve: Serve) -> None:
     assert "Traceback" not in process.printed()
 
 
+@contextlib.contextmanager
+def half_sent_upload(client: Client) -> Iterator[tuple[Callable[[], None], list[int]]]:
+    """An upload that waits in its middle; a function that lets it go on and end, and its status then."""
+    client.put("/drained")
+    half_sent, go_on = threading.Event(), threading.Event()
+    statuses: list[int] = []
+
+    def body() -> Iterator[bytes]:
+        yield b"first half, "
+        half_sent.set()
+        assert go_on.wait(60)
+        yield b"second half"
+
+    def upload() -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            statuses.append(client.request("PUT", "/drained/object", body()).status)
+
+    def finish() -> None:
+        go_on.set()
+        thread.join()
+
+    thread = threading.Thread(target=upload)
+    thread.start()
+    try:
+        assert half_sent.wait(60)
+        yield finish, statuses
+    finally:
+        finish()
+
+
 def test_sigterm_lets_an_upload_finish(serve: Serve) -> None:
     process = serve()
-    with Client.login(process.auth) as client:
-        client.put("/drained")
-        half_sent, stopping = threading.Event(), threading.Event()
-
-        def body() -> Iterator[bytes]:
-            yield b"first half, "
-            half_sent.set()
-            assert stopping.wait(30)
-            yield b"second half"
-
-        statuses: list[int] = []
-        upload = threading.Thread(
-            target=lambda: statuses.append(client.request("PUT", "/drained/object", body()).status)
-        )
-        upload.start()
-        assert half_sent.wait(30)
+    with Client.login(process.auth) as client, half_sent_upload(client) as (finish, statuses):
         send(signal.SIGTERM, [process.pid])
-        wait_until(lambda: not is_healthy(process.address), 20, "it to take no new connection")
-        stopping.set()
-        upload.join()
+        process.wait_for(lambda: "stopping" in process.printed(), 20, "it to begin")
+        finish()
     assert statuses == [201]
-    assert process.stop() == 0
+    assert process.wait() == 0
     process.start()
     with Client.login(process.auth) as client:
         assert client.get("/drained/object").body == b"first half, second half"
+
+
+def test_sigterm_refuses_new_connections_while_an_upload_finishes(serve: Serve) -> None:
+    process = serve()
+    with Client.login(process.auth) as client, half_sent_upload(client) as (finish, statuses):
+        send(signal.SIGTERM, [process.pid])
+        process.wait_for(lambda: not accepts(process.port), 20, "new connections to be refused")
+        finish()
+    assert statuses == [201]
 
 
 def test_killed_worker_comes_back(serve: Serve) -> None:

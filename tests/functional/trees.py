@@ -6,8 +6,8 @@ import shutil
 import sysconfig
 from pathlib import Path
 
-# Not source: compiled files, what pip installed, and the archives for building extensions.
-NOT_SOURCE = shutil.ignore_patterns("__pycache__", "site-packages", "dist-packages", "config-*", "*.so")
+# Not source: what was compiled, what pip installed, what is for building extensions.
+NOT_SOURCE = shutil.ignore_patterns("__pycache__", "*-packages", "config-*", "lib-dynload")
 
 HARD_NAMES = (
     "with spaces in it",

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from miniswift import concurrency
 from miniswift.info import (
     InfoCache,
     VersionTable,
@@ -53,7 +54,7 @@ def test_a_change_in_another_process_is_seen_at_once():
     table = VersionTable()
     cache = InfoCache(table)
     cache.set("container/a/c", {"status": 200}, cache.version("container/a/c"), 60, {})
-    child = os.fork()
+    child = concurrency.fork()
     if not child:
         InfoCache(table).forget("container/a/c", {})
         os._exit(0)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from paste.deploy import loadwsgi
 
 from miniswift import concurrency
 from miniswift.errors import ConfigError
@@ -21,7 +22,7 @@ from miniswift.supervisor import (
     bind_listener,
     serve_forever,
 )
-from tests.functional.processes import is_running, process_tree, wait_until
+from tests.functional.processes import accepts, free_ports, is_running, process_tree, wait_until
 from tests.unit.raw_http import Client
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -40,13 +41,16 @@ class Master:
                 print("ready", [child.pid for child in children], file=log)
 
         supervisor.on_ready = note_ready
+        self.start_function(lambda: supervisor.run(children))
+
+    def start_function(self, function: Callable[[], int | None]) -> None:
         self.pid = concurrency.fork()
         if not self.pid:
-            status = 99
+            status: int | None = 99
             try:
-                status = supervisor.run(children)
+                status = function()
             finally:
-                os._exit(status)
+                os._exit(status or 0)
 
     def wait_for_log(self, words: str) -> None:
         wait_until(lambda: words in self.printed, what=f"{words!r} in the log")
@@ -138,8 +142,8 @@ def test_sigterm_lets_a_running_request_finish(master: Master, port: int) -> Non
         assert client.answer().status == 100
         os.kill(master.pid, signal.SIGTERM)
         assert idle.rest() == b""
-        answer = client.send(b"hello").answer()
-        assert (answer.status, answer.headers["Connection"]) == (200, "close")
+        assert client.send(b"hello").answer().status == 200
+        assert client.rest() == b""
     assert master.wait() == 0
     with pytest.raises(ConnectionRefusedError):
         Client(port)
@@ -191,6 +195,19 @@ def test_a_child_without_an_announcement_is_not_waited_for(master: Master) -> No
 
     master.start(Supervisor(), [Child("daemon", sleep, announces_ready=False)])
     master.wait_for_log("ready")
+    os.kill(master.pid, signal.SIGTERM)
+    assert master.wait() == 0
+
+
+def test_paste_serves_an_application_with_our_server(master: Master, tmp_path: Path) -> None:
+    port = free_ports()
+    conf = tmp_path / "paste.ini"
+    conf.write_text(f"[server:main]\nuse = egg:miniswift#server\nport = {port}\nworkers = 1\n")
+    serve = loadwsgi.loadserver(f"config:{conf}")
+    master.start_function(lambda: serve(who))
+    wait_until(lambda: accepts(port), what="the server to accept")
+    with Client(port) as client:
+        assert client.send(GET).answer().status == 200
     os.kill(master.pid, signal.SIGTERM)
     assert master.wait() == 0
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 
 import pytest
-from miniswift.server import Server, ServerSettings
 
 from miniswift import concurrency
 from miniswift.backend import BackendRequest, BrokenAnswer, ConnectFailed, TimedOut, TransportError
@@ -13,6 +12,7 @@ from miniswift.errors import ClientDisconnected
 from miniswift.http_transport import HTTPTransport
 from miniswift.responses import Headers, HTTPError, Response
 from miniswift.ring import Node
+from miniswift.server import Server, ServerSettings
 from miniswift.transport import LocalTransport, RoutedTransport
 from miniswift.wsgi import Request
 

@@ -1,4 +1,4 @@
-"""A process that serves the identity service of a conf file on a free port of loopback, and prints the port.
+"""A process that serves the identity service of a conf file on a free port of loopback, and prints its URL.
 
 Real clients block the process they run in, so the service needs one of its own.
 """
@@ -17,6 +17,8 @@ class QuietHandler(WSGIRequestHandler):
 
 
 if __name__ == "__main__":
-    server = make_server("127.0.0.1", 0, loadapp(f"config:{sys.argv[1]}"), handler_class=QuietHandler)
-    print(server.server_port, flush=True)
+    server = make_server("127.0.0.1", 0, None, handler_class=QuietHandler)
+    url = f"http://127.0.0.1:{server.server_port}"
+    server.set_app(loadapp(f"config:{sys.argv[1]}", global_conf={"public_url": url}))
+    print(url, flush=True)
     server.serve_forever()

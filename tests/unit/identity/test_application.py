@@ -1,4 +1,4 @@
-"""The identity service as a whole: configuration, errors, hostile requests, guessed passwords."""
+"""The identity service as a whole: configuration, errors, hostile requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import logging
 import stat
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from paste.deploy import loadapp
 
 from miniswift.errors import ConfigError
 from miniswift.identity import app_factory
-from miniswift.identity.passwords import hash_password
 from miniswift.wsgi import Request
 from tests.unit.identity.conftest import Clock, Identity, open_application, v3_login
 
@@ -73,6 +71,13 @@ def test_urls_of_the_conf_stand_in_the_catalogue_for_the_files(identity_path: Pa
     }
     links = identity.call("GET", "/v3").json["version"]["links"]
     assert links == [{"rel": "self", "href": "https://id.example.com/v3/"}]
+    app.close()
+
+
+def test_public_url_may_follow_the_host_that_the_client_used(identity_path: Path) -> None:
+    app = app_factory({"here": str(identity_path.parent)}, public_url="http://%(host)s:5000")
+    answer = Identity(app, identity_path, Clock()).call("GET", "/v3", Host="id.example.com:5000")
+    assert answer.json["version"]["links"][0]["href"] == "http://id.example.com:5000/v3/"
     app.close()
 
 
@@ -320,57 +325,7 @@ def test_wrong_type_anywhere_in_a_v2_login_is_a_bad_request(
     assert identity.call("POST", "/v2.0/tokens", put(good, place, wrong)).status in expected
 
 
-# --- guessing --------------------------------------------------------------------------------------
-
-
-def test_login_that_failed_too_often_is_refused_unchecked_for_a_while(
-    identity: Identity, clock: Clock
-) -> None:
-    statuses = [identity.v3("demo", "guess").status for _ in range(5)]
-    assert statuses == [401, 401, 401, 429, 429]
-    answer = identity.v3("demo")  # right, but it could be the guess that succeeds
-    assert answer.status == 429
-    assert answer.headers["Retry-After"] == "60"
-    clock.now += 60
-    assert identity.v3("demo").status == 201
-
-
-def test_limit_is_for_one_user_from_one_address_in_all_dialects(identity: Identity) -> None:
-    for _ in range(3):
-        identity.call("GET", "/auth/v1.0", X_Auth_User="demo:demo", X_Auth_Key="guess")
-    assert identity.v3("demo", "guess").status == 429
-    assert identity.v3("admin").status == 201
-    identity.address = "192.0.2.2"
-    assert identity.v3("demo").status == 201
-
-
-def test_limit_treats_unknown_users_the_same(identity: Identity) -> None:
-    assert [identity.v3("nobody", "guess").status for _ in range(4)] == [401, 401, 401, 429]
-
-
-def test_right_login_clears_the_count(identity: Identity) -> None:
-    identity.v3("demo", "guess")
-    identity.v3("demo", "guess")
-    assert identity.v3("demo").status == 201
-    assert [identity.v3("demo", "guess").status for _ in range(4)] == [401, 401, 401, 429]
-
-
-def test_user_who_just_logged_in_is_not_locked_out_by_others_at_the_address(identity: Identity) -> None:
-    assert identity.v3("demo").status == 201
-    for _ in range(4):
-        identity.v3("demo", "guess")
-    assert identity.v3("demo").status == 201
-
-
-def test_remembered_password_ends_with_a_change_of_it(identity: Identity) -> None:
-    assert identity.v3("demo").status == 201
-
-    def change(directory: Any) -> Any:
-        return directory.with_user(replace(directory.get_user("u-demo"), password=hash_password("new", 1)))
-
-    identity.edit(change)
-    assert identity.v3("demo").status == 401
-    assert identity.v3("demo", "new").status == 201
+# --- logs -----------------------------------------------------------------------------------------
 
 
 def test_nothing_secret_is_logged(identity: Identity, caplog: pytest.LogCaptureFixture) -> None:

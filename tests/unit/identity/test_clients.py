@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,6 @@ STORE_URL = "http://127.0.0.1:8080/v1/AUTH_p-demo"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-@dataclass
-class Served:
-    url: str
-
-    def session(self, auth: Any) -> Any:
-        return session.Session(auth=auth)
-
-
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a running service without a path."""
@@ -43,8 +34,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("serve.py")), str(conf)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        port = int(process.stdout.readline())
-        yield f"http://127.0.0.1:{port}"
+        yield process.stdout.readline().strip()
         process.terminate()
 
 
@@ -67,6 +57,7 @@ def log_in(opened: list[Any]) -> Any:
 
 
 WHO = {"username": "demo", "password": "demo-password"}
+ADMIN = {"username": "admin", "password": "admin-password"}
 V3 = WHO | {"user_domain_name": "Default", "project_name": "demo", "project_domain_id": "default"}
 
 
@@ -131,9 +122,7 @@ def test_wrong_password_is_unauthorized(url: str, log_in: Any) -> None:
 
 def test_v3_client_validates_and_revokes(url: str, log_in: Any) -> None:
     token = log_in(V3Password(f"{url}/v3", **V3)).get_token()
-    admin = log_in(
-        Password(url, "admin", "admin-password", project_name="admin", default_domain_id="default")
-    )
+    admin = log_in(Password(url, **ADMIN, project_name="admin", default_domain_id="default"))
     client = keystoneclient.v3.client.Client(session=admin)
     assert client.tokens.validate(token).project_id == "p-demo"
     assert client.tokens.get_token_data(token, include_catalog=False)["token"]["user"]["id"] == "u-demo"
@@ -150,7 +139,7 @@ def test_v3_client_lists_projects(url: str, log_in: Any) -> None:
 
 def test_v2_client_validates_and_lists_tenants(url: str, log_in: Any) -> None:
     token = log_in(V2Password(f"{url}/v2.0", **WHO, tenant_name="demo")).get_token()
-    admin = log_in(V2Password(f"{url}/v2.0", "admin", "admin-password", tenant_name="admin"))
+    admin = log_in(V2Password(f"{url}/v2.0", **ADMIN, tenant_name="admin"))
     client = keystoneclient.v2_0.client.Client(session=admin)
     assert client.tokens.validate(token).tenant["id"] == "p-demo"
     assert [tenant.name for tenant in client.tenants.list()] == ["admin"]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from miniswift.storage.account_server import AccountServer
-from miniswift.storage.container_server import ContainerServer
-from miniswift.storage.object_server import ObjectServer, ObjectSettings
 
 from miniswift.cluster import Cluster, Constraints, Policies, Policy
 from miniswift.proxy import Application
 from miniswift.proxy.settings import ProxySettings
 from miniswift.responses import Response
 from miniswift.ring_builder import RingBuilder
+from miniswift.storage.account_server import AccountServer
+from miniswift.storage.container_server import ContainerServer
+from miniswift.storage.object_server import ObjectServer, ObjectSettings
 from miniswift.transport import LocalTransport
 from miniswift.wsgi import Request
 

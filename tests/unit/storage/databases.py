@@ -58,6 +58,7 @@ def call(
     path: str,
     headers: dict[str, str] | None = None,
     body: bytes = b"",
+    /,
     **query: Any,
 ) -> Answer:
     """One request; the path, headers and parameters are text."""
