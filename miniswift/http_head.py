@@ -27,7 +27,7 @@ from urllib.parse import unquote_to_bytes
 
 from miniswift.errors import MiniswiftError
 from miniswift.responses import Environ
-from miniswift.wsgi import HEADERS_RAW, RAW_PATH_INFO
+from miniswift.wsgi import HEADERS_RAW, RAW_PATH_INFO, environ_key
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ CRLF = b"\r\n"
 # What may stand in a line: TAB, and everything from space on but DEL. Bytes above ASCII are UTF-8 or Latin-1.
 LINE_BYTES = bytes(byte for byte in range(256) if byte == 9 or (byte >= 32 and byte != 127))
 TOKEN = frozenset(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~")  # RFC 9110 5.6.2
+# Swift's metadata have names in UTF-8 too, which no other specification lets into a header.
+NAME = TOKEN | {chr(byte) for byte in range(0x80, 0x100)}
 _NOT_IN_HOST = frozenset(' \t,/\\?#@"<>')
 MAX_LENGTH_DIGITS = 18
 _ODD_BYTE = "The request has a control character, or a line that does not end in CR LF."
@@ -176,13 +178,12 @@ def header_key(name: str) -> str:
     """The environ key of a header's name; empty for a name that is to be dropped. Raises Refused."""
     if not name:
         raise Refused(400, "A header has no name.")
-    if not TOKEN.issuperset(name):
+    if not NAME.issuperset(name):
         raise Refused(400, "A header's name has a character that does not belong there.")
     if "_" in name:
         logger.debug("header %s is dropped for its underscore", name)
         return ""
-    key = name.upper().replace("-", "_")
-    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+    return environ_key(name)
 
 
 def _read_headers(lines: list[str], environ: Environ) -> None:

@@ -18,6 +18,7 @@ import socket
 from pathlib import Path
 
 from miniswift import logs
+from miniswift.daemons.updater import run_updater
 from miniswift.errors import ConfigError
 from miniswift.installation import STORAGE_IP, STORAGE_KINDS, Addresses, Installation
 from miniswift.pipeline import load_app, read_section
@@ -76,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
         Child(f"worker {number}", lambda: serve_forever(services)) for number in range(1, workers + 1)
     ]
     conf = str(installation.conf("object-server"))
-    children.append(Child("updater", lambda: _run_updater(conf), announces_ready=False))
+    children.append(Child("updater", lambda: run_updater(conf), announces_ready=False))
     return Supervisor(
         on_ready=lambda: _print_banner(installation, addresses, workers),
         listeners=[service.listener for service in services],
@@ -164,9 +165,3 @@ Try it in another shell:
 """,
         flush=True,
     )
-
-
-def _run_updater(conf: str) -> None:
-    from miniswift.daemons.updater import run_updater
-
-    run_updater(conf)

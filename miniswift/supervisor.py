@@ -277,7 +277,7 @@ def serve_forever(services: Sequence[Service], grace_s: float = 25.0) -> None:
     servers = [Server(service.app, service.settings) for service in services]
     for server, service in zip(servers, services, strict=True):
         spawn(server.serve, service.listener)
-    terminations = _signals_as_bytes(signal.SIGTERM)
+    terminations = signal_pipe(signal.SIGTERM)
     announce_ready()
     trampoline(terminations, read=True)
     pool = GreenPool()
@@ -286,7 +286,7 @@ def serve_forever(services: Sequence[Service], grace_s: float = 25.0) -> None:
     pool.waitall()
 
 
-def _signals_as_bytes(number: signal.Signals) -> int:
+def signal_pipe(number: signal.Signals) -> int:
     """A descriptor that becomes readable when the signal comes.
 
     The event loop sleeps in epoll_wait, which Python resumes after a handler, so a handler alone would

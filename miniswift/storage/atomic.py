@@ -33,13 +33,14 @@ def make_directories(path: str, device: str) -> list[str]:
 
     The device itself is never made: FileNotFoundError, as when it was unmounted a moment ago.
     """
+    if len(path) <= len(device):
+        os.stat(device)
+        return []
     try:
         os.mkdir(path)
     except FileExistsError:
         return []
     except FileNotFoundError:
-        if len(path) <= len(device):
-            raise
         changed = make_directories(os.path.dirname(path), device)
         return [*make_directories(path, device), *changed]
     return [os.path.dirname(path)]

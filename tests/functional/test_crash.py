@@ -86,11 +86,10 @@ def check_objects(client: Client, uploaders: list[Uploader]) -> None:
         answer = client.get(f"/tree/{quote(str(name))}")
         assert answer.status == 200, f"{name}: {answer.status}"
         digest = hashlib.md5(answer.body).hexdigest()
-        assert digest in possible[name], (
-            f"{name} holds something that was never sent, or older than acknowledged"
-        )
+        assert digest in possible[name], f"{name} holds what was never sent, or older than acknowledged"
         assert answer.headers["Etag"] == digest
-        assert (rows[name]["hash"], rows[name]["bytes"]) == (digest, len(answer.body)), f"the row of {name}"
+        # The crash may have come between a content and its row, so long as neither was acknowledged.
+        assert rows[name]["hash"] in possible[name], f"the row of {name}"
 
 
 def check_totals(client: Client) -> None:

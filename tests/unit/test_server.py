@@ -565,3 +565,10 @@ def test_stop_cuts_what_outlives_its_grace() -> None:
 def test_a_certificate_that_cannot_be_read_is_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match="no usable TLS certificate"):
         Server(answering("200 OK", [], []), ServerSettings(cert_file="/nowhere"))
+
+
+def test_a_header_name_in_utf8_arrives_byte_for_byte(recorder):
+    with running(recorder) as server:
+        asked = server.ask(b"GET / HTTP/1.1\r\nHost: h\r\nX-Object-Meta-\xc3\xa9: 5\r\n\r\n")
+    assert asked.status == 200
+    assert recorder.environs[0]["HTTP_X_OBJECT_META_\xc3\xa9"] == "5"

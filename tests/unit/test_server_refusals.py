@@ -76,7 +76,6 @@ MALFORMED = [
     (get(b"X y: 5"), 400, b"name"),
     (get(b": 5"), 400, b"no name"),
     (get(b"X"), 400, b"no colon"),
-    (get(b"X\xc3\xa9: 5"), 400, b"name"),
     (get(b"X(y): 5"), 400, b"name"),
     *((get(b"X" + byte + b": 5"), 400, b"control character") for byte in (b"\0", b"\x01", b"\x7f")),
     *((get(b"X: a" + byte), 400, b"control character") for byte in (b"\0", b"\x01", b"\x1f", b"\x7f")),

@@ -9,7 +9,8 @@ import shutil
 import pytest
 import xattr
 
-from miniswift.concurrency import restart_hub_after_fork
+from miniswift.concurrency import fork, restart_hub_after_fork
+from miniswift.responses import close_body
 from miniswift.storage import diskfile, object_writer, xattrs
 from miniswift.storage.check import check_disk
 from miniswift.storage.diskfile import DiskFiles
@@ -108,7 +109,9 @@ def test_a_large_object_is_hashed_and_stored(disk, size):
     body = os.urandom(3_500_000)
     disk.put(body, size=size)
     reader = disk.at().open()
-    assert b"".join(reader.body(0, reader.size, 65536, keep_cache=False)) == body
+    sent = reader.body(0, reader.size, 65536, keep_cache=False)
+    assert b"".join(sent) == body
+    close_body(sent)
 
 
 def test_only_as_many_uploads_as_cores_hash_in_threads(disk):
@@ -237,7 +240,11 @@ def test_where_unnamed_files_are_unknown_a_temporary_one_is_used(disk, monkeypat
 
 @pytest.mark.parametrize(
     ("code", "raised"),
-    [(errno.ENOSPC, diskfile.DiskFull), (errno.EDQUOT, diskfile.DiskFull), (errno.EIO, diskfile.DeviceUnavailable)],
+    [
+        (errno.ENOSPC, diskfile.DiskFull),
+        (errno.EDQUOT, diskfile.DiskFull),
+        (errno.EIO, diskfile.DeviceUnavailable),
+    ],
 )
 def test_a_failing_write_is_named_and_leaves_nothing(disk, monkeypatch, code, raised):
     def fail(*_args):
@@ -374,7 +381,7 @@ def test_another_name_with_the_same_hash_is_a_collision(damaged):
 
 def crash_after(disk, step, write):
     """Run `write` in a child that dies, as by kill -9, right after a step of its commit."""
-    pid = os.fork()
+    pid = fork()
     if not pid:
         try:
             restart_hub_after_fork()

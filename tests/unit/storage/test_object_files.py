@@ -112,7 +112,9 @@ def test_names_are_swifts(extension, timestamp, content_type_timestamp, name):
     assert file.content_type_timestamp == content_type_timestamp
 
 
-@pytest.mark.parametrize("name", ["", ".data", "x.data", "1.data.tmp", "1+z.meta", "1.durable", "99999999999.ts"])
+@pytest.mark.parametrize(
+    "name", ["", ".data", "x.data", "1.data.tmp", "1+z.meta", "1.durable", "99999999999.ts"]
+)
 def test_other_names_mean_nothing(name):
     assert parse_name(name) is None
 

@@ -69,7 +69,14 @@ def test_attributes_of_old_writers_are_joined(file):
 
 @pytest.mark.parametrize(
     "value",
-    [b"", b"junk", pickles.dumps([1]), pickles.dumps({b"a": [b"b"]}), b"\x80\x02}U\x01a]s.", b"cos\nsystem\n."],
+    [
+        b"",
+        b"junk",
+        pickles.dumps([1]),
+        pickles.dumps({b"a": [b"b"]}),
+        b"\x80\x02}U\x01a]s.",
+        b"cos\nsystem\n.",
+    ],
 )
 def test_bad_metadata_are_refused(file, value):
     xattr.setxattr(file, xattrs.KEY, value)
