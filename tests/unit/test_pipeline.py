@@ -73,7 +73,7 @@ def test_swifts_name_means_our_filter(conf):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="no-such.conf"):
+    with pytest.raises(ConfigError, match=r"no-such\.conf"):
         load_app(tmp_path / "no-such.conf")
 
 
