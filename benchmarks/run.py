@@ -17,7 +17,7 @@ from benchmarks import load, report
 from benchmarks.cpu import Meter
 from benchmarks.operations import OPERATIONS, Operation, Workload
 from benchmarks.real_swift import CHECKOUT, PIPELINES, RealSwift, SwiftMissing
-from tests.functional.cluster import ServeProcess
+from tests.functional.cluster import BIN, ServeProcess
 
 WARM_UP = 100  # requests, times the operation's share
 LEAST = 8  # requests of the biggest operations
@@ -141,7 +141,7 @@ def _profiling(server: Server, folder: Path | None, name: str) -> Iterator[None]
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    command = ["py-spy", "record", "--subprocesses", "--pid", str(server.pids()[0])]
+    command = [str(BIN / "py-spy"), "record", "--subprocesses", "--pid", str(server.pids()[0])]
     command += ["--output", str(folder / f"{name}.svg")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as spy:
         try:

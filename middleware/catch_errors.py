@@ -101,7 +101,7 @@ class _Answer:
     def sized(self, body: Iterable[bytes], is_head: bool) -> Iterable[bytes]:
         """The body, made to keep the announced length; itself where that is certain."""
         length = 0 if is_head else self._length
-        if length is None or (type(body) is FileBody and not is_head):
+        if length is None or (isinstance(body, FileBody) and not is_head):
             return body
         if type(body) is list and sum(map(len, body)) == length:
             return body

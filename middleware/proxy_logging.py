@@ -55,7 +55,7 @@ class ProxyLogging:
         except BaseException as error:
             self._log(exchange, error.status if isinstance(error, HTTPError) else 500)
             raise
-        if type(body) is FileBody:
+        if isinstance(body, FileBody):
             length = 0 if is_head else body.length
             body.on_close(functools.partial(self._log_file, exchange, length))
             return body

@@ -42,10 +42,7 @@ _REQUIRED = (
 def load_app(conf_file: str | Path, name: str = "main", global_conf: dict[str, str] | None = None) -> WSGIApp:
     """The application that [pipeline:NAME] or [app:NAME] of a file describes. Raises ConfigError."""
     loader = _Loader(str(conf_file))
-    try:
-        context = loader.get_context(loadwsgi.APP, name, global_conf or {})
-    except (LookupError, ImportError, configparser.Error) as error:
-        raise ConfigError(str(error), file=str(conf_file)) from None
+    context = loader.get_context(loadwsgi.APP, name, global_conf or {})
     if context.object_type is not loadwsgi.PIPELINE:
         app: WSGIApp = _create(context, str(conf_file))
         return app
@@ -120,11 +117,25 @@ class _Loader(loadwsgi.ConfigLoader):  # type: ignore[misc]
                 self.parser.set(section, "use", f"egg:miniswift#{match[1]}")
 
     def get_context(self, object_type: Any, name: str | None = None, global_conf: Any = None) -> Any:
-        """Paste's context, which also knows the section it came from."""
-        context = super().get_context(object_type, name, global_conf)
-        is_elsewhere = self.absolute_name(name)
-        context.section = str(name) if is_elsewhere else self.find_config_section(object_type, name)
+        """Paste's context, which also knows the section it came from. Raises ConfigError."""
+        if self.absolute_name(name):
+            context = super().get_context(object_type, name, global_conf)
+            context.section = str(name)
+            return context
+        section = str(name)
+        try:
+            section = self.find_config_section(object_type, name)
+            context = super().get_context(object_type, name, global_conf)
+        except (LookupError, ImportError) as error:
+            raise ConfigError(self._explain(section, error), file=self.filename, section=section) from None
+        context.section = section
         return context
+
+    def _explain(self, section: str, error: Exception) -> str:
+        use = self.parser.get(section, "use", fallback="") if self.parser.has_section(section) else ""
+        if use.startswith("egg:swift#") and not _has_swift():
+            return f"{use} is no filter of miniswift's own, and the swift package is not installed"
+        return str(error)
 
     def _prefers_miniswift(self) -> bool:
         return boolean(self.parser.defaults().get("prefer_miniswift", "true"))

@@ -33,7 +33,7 @@ from miniswift.responses import Headers, Response
 from miniswift.ring import Node
 from miniswift.storage import StorageSettings, async_pending
 from miniswift.storage.async_pending import AsyncUpdate, BadUpdate
-from miniswift.storage.atomic import replace_file
+from miniswift.storage.atomic import make_directories, replace_file
 from miniswift.storage.broker import Info
 from miniswift.storage.container_broker import ContainerBroker
 from miniswift.storage.database_cache import BrokerError, DatabaseCache
@@ -69,7 +69,8 @@ class Updater(Daemon):
             done, left = self._objects.deliver_all(device)
             delivered, failed = delivered + done, failed + left
             reported += self._containers.report_all(device)
-        counts = ((delivered, "updates delivered"), (failed, "not yet"), (reported, "containers reported"))
+        logger.debug("%d containers had news for their accounts", reported)
+        counts = ((delivered, "updates delivered"), (failed, "not yet"))
         return ", ".join(f"{count} {what}" for count, what in counts if count)
 
 
@@ -96,8 +97,11 @@ class ObjectUpdates:
     def _note(self, outcomes: list[bool], device: Path, policy: Policy, path: str) -> None:
         try:
             outcomes.append(self._deliver(device, policy, path))
-        except (BadUpdate, OSError) as error:
-            logger.error("update %s cannot be used: %s", path, error)
+        except BadUpdate as error:
+            kept = _put_aside(device, policy, path)
+            logger.error("update %s cannot be used: %s; kept as %s", path, error, kept)
+        except OSError as error:
+            logger.error("update %s cannot be read or written: %s", path, error)
 
     def _deliver(self, device: Path, policy: Policy, path: str) -> bool:
         try:
@@ -263,6 +267,14 @@ def _databases(containers: Path) -> Iterator[str]:
         for suffix in _folders(partition):
             for folder in _folders(suffix):
                 yield f"{folder}/{folder.name}.db"
+
+
+def _put_aside(device: Path, policy: Policy, path: str) -> str:
+    """Move a file that is no update to the quarantine, so that the next pass does not stumble over it."""
+    kept = f"{device}/quarantined/objects{policy.suffix}/{os.path.basename(path)}"
+    make_directories(os.path.dirname(kept), str(device))
+    os.replace(path, kept)
+    return kept
 
 
 def _remove(path: str) -> None:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from miniswift.cluster import Constraints
+from miniswift.concurrency import pause
 from miniswift.errors import BadRequestBody, ClientDisconnected, ClientTimeout
 from miniswift.responses import Headers, HTTPError
 from miniswift.storage import conditions
@@ -18,6 +19,8 @@ from miniswift.wsgi import Request, from_wsgi
 
 if TYPE_CHECKING:
     from miniswift.storage.object_server import ObjectSettings
+
+_PAUSE_EVERY = 256 * 1024  # bytes; half a millisecond of hashing and writing
 
 
 class Upload:
@@ -59,6 +62,7 @@ class Upload:
         """
         self.body = put_body(self._environ, self._read_block)
         chunk_size = self._settings.network_chunk_size
+        pause_at = _PAUSE_EVERY
         while self._length is None or writer.size < self._length:
             left = chunk_size if self._length is None else min(chunk_size, self._length - writer.size)
             chunk = self.body.read(left)
@@ -67,6 +71,10 @@ class Upload:
             if writer.size + len(chunk) > self._max_size:
                 raise HTTPError(413)
             writer.write(chunk)
+            if writer.size >= pause_at:
+                # A sender that is never late would not let anybody else run.
+                pause()
+                pause_at = writer.size + _PAUSE_EVERY
         if self.announced_size is not None and writer.size != self.announced_size:
             raise ClientDisconnected(f"{writer.size} of {self.announced_size} bytes came")
         etag = writer.etag()

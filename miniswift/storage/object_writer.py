@@ -18,9 +18,9 @@ import tempfile
 import time
 from hashlib import md5
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from miniswift.concurrency import Semaphore, in_native_thread, spawn
+from miniswift.concurrency import in_native_thread
 from miniswift.storage import xattrs
 from miniswift.storage.atomic import make_directories
 from miniswift.storage.disk_errors import AlreadyWritten, DeviceUnavailable, from_os_error
@@ -33,11 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE = 1 << 20  # bytes hashed and written by one call in a native thread
-
-# Uploads that hash in a native thread while they receive. A call costs 0.1 ms there and a batch is
-# held twice, so only as many as there are cores do; the others hash each chunk as it comes.
-_hashers = Semaphore(os.cpu_count() or 1)
+# Bytes. What comes in a few chunks is allocated by its writes just as well.
+_ALLOCATED_AHEAD = 1 << 20
 
 
 class Writer:
@@ -52,16 +49,12 @@ class Writer:
         self._temporary = ""  # its path, where O_TMPFILE is not known
         self._changed: list[str] = []  # directories with new directories in them, not yet durable
         self._md5 = md5(usedforsecurity=False)
-        self._batch: list[bytes] | None = None  # chunks on their way to the native thread
-        self._batched = 0  # bytes
-        self._at_work: Any = None  # the green thread that waits for the batch before
         self._unsynced = 0  # bytes
 
     def __enter__(self) -> Writer:
         try:
             self._fd = self._open()
-            # What comes in a chunk or two is allocated by its write just as well.
-            if self._announced is not None and self._announced > BATCH_SIZE:
+            if self._announced is not None and self._announced > _ALLOCATED_AHEAD:
                 os.posix_fallocate(self._fd, 0, self._announced)
         except OSError as error:
             self.close()
@@ -96,13 +89,6 @@ class Writer:
 
     def close(self) -> None:
         """Abandon what was not committed."""
-        if self._batch is not None:
-            _hashers.release()
-            self._batch = None
-        try:
-            self._wait()  # nobody may write to the descriptor once it is closed: it will be another's
-        except OSError:
-            pass  # the write that failed is abandoned anyway
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -120,50 +106,28 @@ class Writer:
     # --- the body ---------------------------------------------------------------------------------
 
     def write(self, chunk: bytes) -> None:
-        """Append a chunk. Raises DiskFull or DeviceUnavailable, perhaps for a chunk before."""
-        self.size += len(chunk)
+        """Append a chunk. Raises DiskFull or DeviceUnavailable.
+
+        The MD5 is computed here and not in a native thread: handing over costs more CPU than it saves
+        time, measured for 64 MiB from a socket: 132 ms of CPU in 181 ms, and 169 ms in 211 ms.
+        """
+        self._md5.update(chunk)
         try:
-            if self._batch is None:
-                self._append([chunk])
-                if self.size >= BATCH_SIZE and _hashers.acquire(blocking=False):
-                    self._batch = []
-                return
-            self._batch.append(chunk)
-            self._batched += len(chunk)
-            if self._batched >= BATCH_SIZE:
-                self._wait()
-                batch, self._batch, self._batched = self._batch, [], 0
-                self._at_work = spawn(in_native_thread, self._append, batch)
+            written = os.write(self._fd, chunk)
+            while written < len(chunk):
+                written += os.write(self._fd, memoryview(chunk)[written:])
+            self.size += written
+            self._unsynced += written
+            if self._unsynced >= self._disk_file.files.sync_every_bytes:
+                # So that the commit of a huge object does not wait for all of it.
+                in_native_thread(os.fdatasync, self._fd)
+                self._unsynced = 0
         except OSError as error:
             raise from_os_error(error) from error
 
     def etag(self) -> str:
-        """The MD5 of all that was written, in hex; nothing can be written after."""
-        try:
-            self._wait()
-            if self._batch:
-                self._append(self._batch)
-                self._batch = []
-        except OSError as error:
-            raise from_os_error(error) from error
+        """The MD5 of what was written, in hex."""
         return self._md5.hexdigest()
-
-    def _append(self, chunks: list[bytes]) -> None:
-        for chunk in chunks:
-            self._md5.update(chunk)
-            written = os.write(self._fd, chunk)
-            while written < len(chunk):
-                written += os.write(self._fd, memoryview(chunk)[written:])
-            self._unsynced += written
-        if self._unsynced >= self._disk_file.files.sync_every_bytes:
-            # So that the commit of a huge object does not wait for all of it.
-            os.fdatasync(self._fd)
-            self._unsynced = 0
-
-    def _wait(self) -> None:
-        if self._at_work is not None:
-            self._at_work.wait()
-            self._at_work = None
 
     # --- the commit -------------------------------------------------------------------------------
 

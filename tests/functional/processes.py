@@ -113,7 +113,7 @@ def send(number: signal.Signals, pids: Iterable[int]) -> None:
 class Program:
     """A child process with its own descendants and a log file that takes what it prints."""
 
-    running: ClassVar[list[Program]] = []  # those whose logs may tell why a test failed
+    running: ClassVar[set[Program]] = set()  # those whose logs may tell why a test failed
 
     def __init__(self, command: Sequence[str | Path], log: Path, environ: dict[str, str] | None = None):
         self.command = [str(word) for word in command]
@@ -147,7 +147,7 @@ class Program:
             self._child = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environ
             )
-        self.running.append(self)
+        self.running.add(self)
 
     def pids(self) -> list[int]:
         """Its processes, itself first."""
@@ -204,6 +204,5 @@ class Program:
         left = [pid for pid in tree if is_running(pid)]
         send(signal.SIGKILL, left)
         self._child.wait()
-        if self in self.running:
-            self.running.remove(self)
+        self.running.discard(self)
         wait_until(lambda: not any(map(is_running, tree)), 20, f"the processes {tree} to end")

@@ -90,14 +90,6 @@ def test_body_of_unknown_length_is_stored_whole(client: Client) -> None:
     assert (answer.status, client.get("/chunked/object").body) == (201, b"".join(pieces))
 
 
-def test_account_totals_follow(client: Client) -> None:
-    client.put("/counted")
-    before = int(client.head().headers["X-Account-Object-Count"])
-    for number in range(3):
-        client.put(f"/counted/{number}", b"x")
-    wait_until(lambda: int(client.head().headers["X-Account-Object-Count"]) == before + 3, 10, "the total")
-
-
 def test_separate_proxy_answers_503_without_its_object_servers_and_recovers(scratch: Path) -> None:
     with SeparateServers(scratch / "alone") as servers, Client.login(servers.auth) as client:
         assert client.put("/c").status == 201

@@ -154,3 +154,11 @@ def test_a_section_is_read_with_its_defaults(conf):
     assert read_section(file, "app:x") == {"a": "1", "b": "2"}
     with pytest.raises(ConfigError, match=r"\[app:y\]: this section is missing"):
         read_section(file, "app:y")
+
+
+def test_a_filter_of_swifts_that_is_not_there_is_explained(conf):
+    text = RECORDING.replace("one two end", "odd end") + "[filter:odd]\nuse = egg:swift#no_such_filter\n"
+    with pytest.raises(
+        ConfigError, match=r"\[filter:odd\]: egg:swift#no_such_filter is no filter of miniswift"
+    ):
+        load_app(conf(text))

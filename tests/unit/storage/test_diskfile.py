@@ -11,7 +11,7 @@ import xattr
 
 from miniswift.concurrency import fork, restart_hub_after_fork
 from miniswift.responses import close_body
-from miniswift.storage import diskfile, object_writer, xattrs
+from miniswift.storage import diskfile, xattrs
 from miniswift.storage.check import check_disk
 from miniswift.storage.diskfile import DiskFiles
 from miniswift.timestamp import Timestamp
@@ -112,18 +112,6 @@ def test_a_large_object_is_hashed_and_stored(disk, size):
     sent = reader.body(0, reader.size, 65536, keep_cache=False)
     assert b"".join(sent) == body
     close_body(sent)
-
-
-def test_only_as_many_uploads_as_cores_hash_in_threads(disk):
-    writers = [disk.at().create() for _ in range((os.cpu_count() or 1) + 2)]
-    for writer in writers:
-        writer.__enter__()
-        for _ in range(3):
-            writer.write(bytes(object_writer.BATCH_SIZE))
-    assert len({writer.etag() for writer in writers}) == 1
-    for writer in writers:
-        writer.close()
-    assert object_writer._hashers.balance == (os.cpu_count() or 1)
 
 
 def test_a_policy_has_directories_of_its_own(disk):
@@ -257,7 +245,7 @@ def test_a_failing_write_is_named_and_leaves_nothing(disk, monkeypatch, code, ra
     assert not os.path.exists(disk.at().path)
 
 
-def test_a_write_that_fails_in_a_thread_is_raised(disk, monkeypatch):
+def test_a_disk_that_fills_up_in_the_middle_leaves_nothing(disk, monkeypatch):
     write = os.write
     written = 0
 
@@ -273,7 +261,14 @@ def test_a_write_that_fails_in_a_thread_is_raised(disk, monkeypatch):
         disk.put(bytes(5_000_000))
     monkeypatch.undo()
     assert not os.path.exists(disk.at().path)
-    assert object_writer._hashers.balance == (os.cpu_count() or 1)
+
+
+def test_a_huge_object_is_synced_on_the_way(disk, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    disk.files.sync_every_bytes = 1_000_000
+    disk.put(bytes(3_500_000))
+    assert len(synced) == 3
 
 
 def test_metadata_that_do_not_fit_leave_nothing(disk, monkeypatch):
