@@ -187,11 +187,13 @@ class Response:
         return self._sized(_error_page(status))
 
     def read(self) -> bytes:
-        """The whole body, which is closed."""
+        """The whole body, which is closed; the response keeps it, to be sent on or read again."""
         try:
-            return b"".join(self.body)
+            content = b"".join(self.body)
         finally:
             close_body(self.body)
+        self.body = [content]
+        return content
 
     def close(self) -> None:
         """Close the body unread."""

@@ -339,7 +339,7 @@ def _not_found(error: diskfile.NotFound, environ: Environ) -> Response:
     if isinstance(error, diskfile.Deleted):
         headers["X-Backend-Timestamp"] = error.timestamp.internal
     # RFC 9110 13.1.1: "*" asks that anything is stored.
-    is_required = "*" in environ.get("HTTP_IF_MATCH", "").split(",")
+    is_required = "*" in map(str.strip, environ.get("HTTP_IF_MATCH", "").split(","))
     return Response(412 if is_required else 404, headers)
 
 

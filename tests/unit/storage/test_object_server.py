@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import time
 from hashlib import md5
 
 import pytest
@@ -12,6 +13,7 @@ import xattr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from miniswift.concurrency import Event, spawn
 from miniswift.errors import ClientDisconnected, ClientTimeout
 from miniswift.storage import pickles
 from miniswift.storage.async_pending import AsyncUpdate
@@ -178,6 +180,31 @@ def test_a_body_that_stops_short_is_refused_and_leaves_nothing(node, error, stat
     environ["wsgi.input"] = Input(b"hel", error)
     assert Request(environ).call(node.server).status == status
     assert node.files("objects*/*/???") == []
+
+
+def test_a_large_upload_lets_others_run(node):
+    ran = Event()
+    spawn(ran.send)
+    had_run = []
+
+    class Observed(io.BytesIO):
+        def read(self, size=-1):
+            had_run.append(ran.ready())
+            return super().read(size)
+
+    headers = {"X-Timestamp": node.time(), "Content-Type": "text/plain"}
+    environ = blank_environ(OBJECT, "PUT", headers, b"x" * 1_000_000)
+    environ["wsgi.input"] = Observed(b"x" * 1_000_000)
+    assert Request(environ).call(node.server).status == 201
+    assert had_run[0] is False
+    assert had_run[-1] is True
+
+
+def test_a_put_may_be_made_to_take_its_time(tmp_path):
+    node = ObjectNode(tmp_path, slow="0.02")
+    started = time.monotonic()
+    node.put()
+    assert time.monotonic() - started >= 0.02
 
 
 def test_a_chunked_body_is_stored(node):
