@@ -4,7 +4,7 @@
     root/devices/  one device for each replica
     root/log/      what each process printed
 
-1. Swift comes from a virtual environment of its own (`make .venv-swift`), never from the caller's.
+1. Swift comes from a virtual environment of its own (the Makefile makes it), never from the caller's.
 2. Options stand at Swift's defaults (a worker per core in every server, fsync included), but for those that
    name places, for longer connection timeouts (0.5 s turns into 503s on a busy machine) and for logging:
    errors only, as miniswift is measured without its access log.
@@ -132,7 +132,7 @@ class RealSwift:
 
     def _check_installation(self) -> None:
         if not (self.bin / "swift-proxy-server").exists():
-            raise SwiftMissing(f"no Swift in {self.bin.parent}; `make .venv-swift` installs it")
+            raise SwiftMissing(f"no Swift in {self.bin.parent}; `make bench` and `make interop` install it")
         if not shutil.which("memcached"):
             raise SwiftMissing("no memcached; install the system package of that name")
 

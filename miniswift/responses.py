@@ -32,7 +32,6 @@ REASONS: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
 
 # One sentence a status, for the page that an answer without a body of its own gets.
 _EXPLANATIONS = {
-    201: "The resource was stored.",
     202: "The request was accepted.",
     400: "The server cannot make sense of this request.",
     401: "This resource needs valid credentials.",
@@ -179,12 +178,13 @@ class Response:
         return [body]
 
     def _page(self, status: int) -> list[bytes]:
-        if status not in _EXPLANATIONS:
-            if status not in BODILESS:
-                self.headers.setdefault("Content-Length", "0")
+        if status in BODILESS:
             return []
         self.headers.setdefault("Content-Type", "text/html; charset=UTF-8")
-        return self._sized(_error_page(status))
+        if status in _EXPLANATIONS:
+            return self._sized(_error_page(status))
+        self.headers.setdefault("Content-Length", "0")
+        return []
 
     def read(self) -> bytes:
         """The whole body, which is closed; the response keeps it, to be sent on or read again."""

@@ -87,6 +87,8 @@ class Application:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
             response: Any = self._answer(Request(environ))
+            if response.status == 204 and environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+                _word_no_content(response)
         except HTTPError as error:
             response = error.response
         except Denied as denied:
@@ -180,6 +182,12 @@ class Application:
         if response.status // 100 != 2:
             logger.warning("account %s could not be made: %d", account, response.status)
             raise HTTPError(503)
+
+
+def _word_no_content(response: Response) -> None:
+    """Give a write's 204 the headers that Swift's proxy gives it, whatever the storage server said."""
+    response.headers["Content-Type"] = "text/html; charset=UTF-8"
+    response.headers["Content-Length"] = "0"
 
 
 def _split(path: str) -> tuple[str, str, str, str]:

@@ -29,12 +29,14 @@ class AccountController(Controller):
         part = self.app.cluster.part(ring, self.account)
         version = self.app.infos.account_version(self.account)
         response = self.app.client.read(ring, part, self.listing_request(part, f"/{self.account}"))
-        if response.status == 404:
+        is_missing = response.status == 404
+        if is_missing:
             response = self._missing(response)
         self.app.infos.note_account(self.environ, self.account, response, version)
         if self.environ.get(OWNER):
             self._show_access_control(response)
-        self.hide_owner_headers(response)
+        if not is_missing:
+            self.word_listing(response)
         return response
 
     HEAD = GET
@@ -93,7 +95,7 @@ class AccountController(Controller):
             }
         )
         if self.request.method == "HEAD":
-            return Response(204, headers, [])
+            return Response(200, headers, [])
         return Response(200, headers, b"[]")
 
     def _show_access_control(self, response: Response) -> None:

@@ -33,7 +33,7 @@ class ContainerController(Controller):
         except BaseException:
             response.close()
             raise
-        self.hide_owner_headers(response)
+        self.word_listing(response)
         self._name_policy(response)
         return response
 

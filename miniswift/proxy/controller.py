@@ -62,7 +62,7 @@ class Controller:
         return self.verbs
 
     def OPTIONS(self) -> Response:
-        return Response(200, Headers(Allow=", ".join(sorted(self.allowed_verbs()))), b"")
+        return Response(200, Headers(Allow=", ".join(sorted(self.allowed_verbs()))), "")
 
     # --- authorization -------------------------------------------------------------------------
 
@@ -93,6 +93,13 @@ class Controller:
         if not self.environ.get(OWNER):
             for key in self.app.owner_header_keys:
                 self.environ.pop(key, None)
+
+    def word_listing(self, response: Response) -> None:
+        """Show an account's or container's answer to its client as Swift's proxy does."""
+        self.hide_owner_headers(response)
+        response.headers.pop("X-Put-Timestamp", None)
+        if response.status // 100 == 2:
+            response.headers["Accept-Ranges"] = "bytes"
 
     def hide_owner_headers(self, response: Response) -> None:
         if not self.environ.get(OWNER):
@@ -152,8 +159,9 @@ class Controller:
         if query in ("", "format=json"):
             return "format=json"
         given = parse_qsl(query, keep_blank_values=True, encoding="latin-1")
-        if any(not _is_utf8(value) for _, value in given):
-            raise refuse(412, "The query is not UTF-8")
+        for name, value in given:
+            if not _is_utf8(value):
+                raise refuse(400, f'"{name}" parameter not valid UTF-8')
         kept = [(name, value) for name, value in given if name != "format"]
         return urlencode([*kept, ("format", "json")], encoding="latin-1")
 

@@ -6,7 +6,7 @@ import mimetypes
 from typing import Any
 
 from miniswift.backend import BackendRequest
-from miniswift.client import RequestFor, best_response, stamp_of
+from miniswift.client import RequestFor, best_response
 from miniswift.cluster import Policy
 from miniswift.info import ContainerInfo
 from miniswift.proxy.constraints import check_metadata, check_object_upload, refuse, resolve_delete_at
@@ -14,7 +14,6 @@ from miniswift.proxy.container_updates import UpdatePlan
 from miniswift.proxy.controller import Controller
 from miniswift.responses import Headers, HTTPError, Response
 from miniswift.ring import Ring
-from miniswift.timestamp import Timestamp
 from miniswift.upload import Upload
 from miniswift.wsgi import SYNC_KEY, environ_key
 
@@ -27,6 +26,9 @@ _READ_HEADERS = frozenset(
         "X-Backend-Replication", "X-Newest",
     )
 )  # fmt: skip
+
+# Statuses of GET and HEAD that speak of the object's bytes.
+_OF_READING = frozenset({200, 206, 304, 416})
 
 
 class ObjectController(Controller):
@@ -159,24 +161,20 @@ class ObjectController(Controller):
             raise HTTPError(412)
         if 409 in statuses:
             # A newer object is on disk already. To the client its own write was accepted and replaced.
-            return Response(202, self._stamp_headers(max(map(stamp_of, responses))))
+            return Response(202)
         etags = {r.headers.get("Etag", "").strip('"') for r in responses if r.status == 201}
         if len(etags) > 1:
             raise HTTPError(500, "The copies of the object differ")
         response = best_response(responses, ring.replica_count)
         if response.status != 201:
             return response
-        headers = self._stamp_headers(self.timestamp)
-        headers["Etag"] = etags.pop()
-        return Response(201, headers, b"")
-
-    def _stamp_headers(self, stamp: Timestamp) -> Headers:
-        return Headers({"Last-Modified": stamp.http_date, "Content-Type": "text/html; charset=UTF-8"})
+        headers = Headers({"Last-Modified": self.timestamp.http_date, "Etag": etags.pop()})
+        return Response(201, headers, "")
 
     def _for_client(self, response: Response) -> Response:
         """Word an object server's answer as clients know it."""
         headers: Any = response.headers
-        if response.status // 100 in (2, 3) and response.status not in (202, 204):
+        if response.status in _OF_READING:
             headers["Accept-Ranges"] = "bytes"
         etag = headers.get("Etag")
         if etag:

@@ -172,6 +172,21 @@ def _is_partition(text: str) -> bool:
     return text.isdecimal() and len(text) <= 10  # an unsigned number of 32 bits
 
 
+def check_reserved_names(target: Target, *, is_free: bool) -> None:
+    """Raise 400 for a NUL that does not lead a name, and for names of two namespaces in one.
+
+    Names with a NUL are the servers' own; `is_free` lets objects of internal accounts be named freely.
+    """
+    account, container, obj = target.account or "", target.container or "", target.obj or ""
+    if "\0" not in account + container + obj:
+        return
+    named = (account, container) if is_free else (account, container, obj)
+    if any("\0" in name and name[0] != "\0" for name in named):
+        raise HTTPError(400, "Invalid reserved-namespace name")
+    if obj and not is_free and (obj[0] == "\0") != (container[:1] == "\0"):
+        raise HTTPError(400, "Invalid mix of reserved and user namespaces")
+
+
 def required_timestamp(request: Request, header: str = "X-Timestamp") -> Timestamp:
     """The timestamp of a write. Raises 400 when it is missing or malformed."""
     value = request.headers.get(header)

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from miniswift.cluster import Cluster
 from miniswift.responses import Headers, HTTPError, Response
-from miniswift.storage import StorageSettings, Target, required_timestamp
+from miniswift.storage import StorageSettings, Target, check_reserved_names, required_timestamp
 from miniswift.storage.account_broker import AccountBroker, ContainerRow
 from miniswift.storage.broker import Info, load_metadata, number_of
 from miniswift.storage.database_cache import DatabaseMissing
@@ -20,7 +20,6 @@ from miniswift.storage.database_server import (
     REQUEST_WAIT_S,
     STALE_AFTER_S,
     DatabaseServer,
-    check_reserved_names,
     listing_query,
     text_param,
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
+
+_ATTEMPTS = 3
 
 
 def replace_file(path: str, content: bytes, temporary: str, device: str) -> None:
@@ -18,14 +21,25 @@ def replace_file(path: str, content: bytes, temporary: str, device: str) -> None
             file.write(content)
             file.flush()
             os.fsync(fd)
-        directory = os.path.dirname(path)
-        made = make_directories(directory, device)
-        os.rename(written, path)
+        changed = _rename(written, path, device)
     except BaseException:
         os.unlink(written)
         raise
-    for changed in [directory, *made]:
-        fsync_directory(changed)
+    for directory in changed:
+        fsync_directory(directory)
+
+
+def _rename(written: str, path: str, device: str) -> list[str]:
+    directory = os.path.dirname(path)
+    changed = [directory]
+    for _ in range(_ATTEMPTS):
+        changed += make_directories(directory, device)
+        try:
+            os.rename(written, path)
+            return changed
+        except FileNotFoundError:
+            continue  # somebody found the directory empty and removed it
+    raise FileNotFoundError(errno.ENOENT, "the directory vanishes as fast as it is made", directory)
 
 
 def make_directories(path: str, device: str) -> list[str]:

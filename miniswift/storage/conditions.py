@@ -16,6 +16,7 @@ from miniswift.responses import Environ
 MAX_RANGES = 50
 MAX_OVERLAPS = 2  # pairs of ranges
 MAX_UNORDERED_RANGES = 8
+_BEYOND_EVERY_FILE = 10**20  # bytes
 
 Ranges = list[tuple[int, int]]  # half-open: (first byte, byte after the last)
 
@@ -104,7 +105,7 @@ def parse_range(header: str) -> list[tuple[int | None, int | None]] | None:
         first, dash, last = spec.partition("-")
         if not dash or not (first or last) or not _is_number(first) or not _is_number(last):
             return None
-        start, end = int(first) if first else None, int(last) if last else None
+        start, end = _number(first), _number(last)
         if start is not None and end is not None and end < start:
             return None
         ranges.append((start, end))
@@ -112,7 +113,13 @@ def parse_range(header: str) -> list[tuple[int | None, int | None]] | None:
 
 
 def _is_number(text: str) -> bool:
-    return not text or (text.isascii() and text.isdigit() and len(text) < 20)
+    return not text or (text.isascii() and text.isdigit())
+
+
+def _number(text: str) -> int | None:
+    if not text:
+        return None
+    return int(text) if len(text) < 20 else _BEYOND_EVERY_FILE  # int() of very many digits is an error
 
 
 def _within(first: int | None, last: int | None, size: int) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from miniswift.cluster import Cluster
 from miniswift.config import option, words
 from miniswift.responses import Headers, HTTPError, Response
-from miniswift.storage import StorageSettings, Target, required_timestamp
+from miniswift.storage import StorageSettings, Target, check_reserved_names, required_timestamp
 from miniswift.storage.account_update import AccountUpdate
 from miniswift.storage.broker import Info, load_metadata, number_of
 from miniswift.storage.container_broker import ContainerBroker, NewerExists, NotEmpty, OtherPolicy
@@ -24,7 +24,6 @@ from miniswift.storage.database_file import DatabaseExists
 from miniswift.storage.database_server import (
     STALE_AFTER_S,
     DatabaseServer,
-    check_reserved_names,
     is_true,
     json_body,
     listing_query,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from miniswift import logs
 from miniswift.backend import BackendRequest, Transport, TransportError
 from miniswift.cluster import Cluster, Policy
-from miniswift.concurrency import Timeout, spawn
+from miniswift.concurrency import Timeout, in_native_thread, spawn
 from miniswift.ring import Node
 from miniswift.storage import async_pending
 from miniswift.storage.async_pending import AsyncUpdate
@@ -91,7 +91,7 @@ class ContainerUpdates:
 
     def _save(self, device: str, policy: Policy, content: AsyncUpdate) -> None:
         try:
-            async_pending.save(f"{self.devices}/{device}", policy, self.cluster, content)
+            in_native_thread(async_pending.save, f"{self.devices}/{device}", policy, self.cluster, content)
         except OSError as error:
             raise from_os_error(error) from error
 

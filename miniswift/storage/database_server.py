@@ -139,18 +139,3 @@ def is_true(value: str | None) -> bool:
         return value is not None and boolean(value)
     except ValueError:
         return False
-
-
-def check_reserved_names(target: Target, *, is_free: bool) -> None:
-    """Raise 400 for a NUL that does not lead a name, and for names of two namespaces in one.
-
-    Names with a NUL are the servers' own; `is_free` lets objects of internal accounts be named freely.
-    """
-    account, container, obj = target.account or "", target.container or "", target.obj or ""
-    if "\0" not in account + container + obj:
-        return
-    named = (account, container) if is_free else (account, container, obj)
-    if any("\0" in name and name[0] != "\0" for name in named):
-        raise HTTPError(400, "Invalid reserved-namespace name")
-    if obj and not is_free and (obj[0] == "\0") != (container[:1] == "\0"):
-        raise HTTPError(400, "Invalid mix of reserved and user namespaces")

@@ -266,7 +266,7 @@ class DiskFile:
             raise Collision(name)
         delete_at = metadata.get("X-Delete-At")
         if delete_at is not None and not even_expired:
-            if not delete_at.isdecimal():
+            if not (delete_at.isascii() and delete_at.isdigit() and len(delete_at) <= 20):
                 raise self.quarantine(f"its X-Delete-At is {delete_at!r}")
             if int(delete_at) <= at:
                 raise Expired(reader.timestamp, metadata)

@@ -1,8 +1,8 @@
 """PUTs whose body is a MIME document: the object, then its footers, then the word to commit.
 
 A proxy sends so what it knows only at the end (an ETag of the plaintext, say). It asks for it in
-headers; the answer `100 Continue` says that it was understood; a second one says that the object is
-on disk, and the word to commit follows.
+headers; the answer `100 Continue` says that it was understood; a second one says that the whole
+object has come, and the word to commit follows. Without it nothing is stored.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from miniswift.config import boolean
 from miniswift.errors import ClientDisconnected
 from miniswift.responses import Environ, Headers, HTTPError
+from miniswift.storage.object_metadata import is_header
 
 _MAX_HEAD_SIZE = 8192  # bytes of a part's headers
 _MAX_FOOTERS_SIZE = 1 << 20  # bytes
@@ -31,7 +32,7 @@ class PutBody(Protocol):
         """The metadata that follow the object. To be asked once, when the object was read."""
 
     def confirm(self) -> None:
-        """Tell the sender that the object is stored, and wait for its word."""
+        """Tell the sender that the object has come, and wait for its word to store it."""
 
 
 class PlainBody:
@@ -131,10 +132,9 @@ def _parse_footers(document: bytes) -> Headers:
         footers = None
     if not isinstance(footers, dict):
         raise HTTPError(400, "invalid JSON for footer doc")
-    try:
-        return Headers((name, str(value)) for name, value in footers.items())
-    except UnicodeEncodeError:
-        raise HTTPError(400, "invalid JSON for footer doc") from None
+    if not all(is_header(name, str(value)) for name, value in footers.items()):
+        raise HTTPError(400, "a footer could not be sent as a header")
+    return Headers((name, str(value)) for name, value in footers.items())
 
 
 class MimeParts:

@@ -9,6 +9,7 @@ those in `allowed_headers`      replaced by each POST
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 
 from miniswift.cluster import Constraints
@@ -23,6 +24,16 @@ _KEPT_BY_POST = (_USER, _TRANSIENT)
 _SHOWN = tuple(prefix[5:].replace("_", "-").lower() for prefix in _KEPT_BY_PUT)
 # What describes the data is ours to say, whatever the configuration allows.
 _NEVER_ALLOWED = frozenset({"content-length", "deleted", "etag"})
+
+
+# RFC 9110 5.1 and 5.5, but for the bytes above ASCII that Swift's metadata names may have too.
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z\x80-\xff-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+def is_header(name: str, value: str) -> bool:
+    """Whether these WSGI strings, which did not come as a header, could be sent as one."""
+    return bool(_NAME.fullmatch(name) and _VALUE.fullmatch(value))
 
 
 class KeptHeaders:

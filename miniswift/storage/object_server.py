@@ -24,14 +24,22 @@ from miniswift.cluster import Cluster, Policy
 from miniswift.concurrency import sleep
 from miniswift.config import boolean, count, option, positive, seconds, words
 from miniswift.responses import Environ, HTTPError, Response
-from miniswift.storage import StorageServer, StorageSettings, Target, diskfile, pickles, required_timestamp
+from miniswift.storage import (
+    StorageServer,
+    StorageSettings,
+    Target,
+    check_reserved_names,
+    diskfile,
+    pickles,
+    required_timestamp,
+)
 from miniswift.storage.container_update import ContainerUpdates
 from miniswift.storage.diskfile import DiskFile, Reader
 from miniswift.storage.multiphase import is_true
 from miniswift.storage.object_answer import ObjectAnswers
 from miniswift.storage.object_metadata import KeptHeaders
 from miniswift.storage.object_updates import ObjectUpdates, override_headers, override_row
-from miniswift.storage.object_upload import Upload
+from miniswift.storage.object_upload import Upload, check_content_type
 from miniswift.timestamp import ZERO, Timestamp
 from miniswift.transport import default_transport
 from miniswift.wsgi import Request
@@ -109,11 +117,8 @@ class ObjectServer(StorageServer):
         account, container, obj = target.account, target.container, target.obj
         if not (account and container and obj):
             raise HTTPError(400, "Invalid path: an account, a container and an object are needed")
-        prefix = self.cluster.constraints.auto_create_account_prefix
-        if (container[0] == "\0") != (obj[0] == "\0") and not account.startswith(prefix):
-            raise HTTPError(
-                400, "Invalid object name: it is reserved and its container is not, or vice versa"
-            )
+        is_internal = account.startswith(self.cluster.constraints.auto_create_account_prefix)
+        check_reserved_names(target, is_free=is_internal)
         return self.files.at(target.device, target.part, policy, account, container, obj)
 
     # --- reading ----------------------------------------------------------------------------------
@@ -146,12 +151,13 @@ class ObjectServer(StorageServer):
         limits = self.cluster.constraints
         upload = Upload(request, timestamp, delete_at, self.settings, limits, self.kept)
         disk_file = self._disk_file(target, policy)
+        _check_name_length(target.obj or "", limits.max_object_name_length)
         old_delete_at = _check_stored(disk_file, upload, environ)
         self.check_space(target.device, upload.announced_size or 0)
         with disk_file.create(upload.announced_size) as writer:
             metadata = upload.receive(writer)
-            writer.commit(timestamp, metadata)
             upload.body.confirm()
+            writer.commit(timestamp, metadata)
         updates = ObjectUpdates(self.cluster, target, request, policy.index)
         updates.add_expiry(timestamp, old_delete_at, delete_at, metadata)
         row = {
@@ -168,27 +174,32 @@ class ObjectServer(StorageServer):
     def POST(self, target: Target, request: Request) -> Response:
         environ = request.environ
         timestamp, policy = required_timestamp(request), self._policy(request)
-        new_delete_at = parse_delete_at(environ, timestamp)
+        # Empty is how a header that is not wanted any more may be sent.
+        new_delete_at = parse_delete_at(environ, timestamp) if environ.get("HTTP_X_DELETE_AT") else 0
         self.kept.check(environ)
         sent_type = environ.get("CONTENT_TYPE")
         type_time = ZERO
         if sent_type:
+            check_content_type(sent_type)
             given = environ.get("HTTP_CONTENT_TYPE_TIMESTAMP")
             type_time = required_timestamp(request, "Content-Type-Timestamp") if given else timestamp
         disk_file = self._disk_file(target, policy)
         stored = disk_file.open(timestamp.seconds, even_expired=_wants_expired(environ))
         stored.close()
-        if stored.timestamp >= timestamp and stored.content_type_timestamp >= type_time:
+        # Metadata as old as the data would not count; a newer content type alone needs a POST to join.
+        is_type_newer = type_time > stored.content_type_timestamp and stored.meta_metadata is not None
+        if timestamp <= stored.timestamp and not is_type_newer:
             raise HTTPError(409, headers={"X-Backend-Timestamp": stored.timestamp.internal})
         self.check_space(target.device)
         updates = ObjectUpdates(self.cluster, target, request, policy.index)
         if timestamp > stored.timestamp:
             metadata = {"X-Timestamp": timestamp.internal, **self.kept.of_post(environ)}
+            if not new_delete_at:
+                metadata.pop("X-Delete-At", None)
             old_delete_at = int(stored.metadata.get("X-Delete-At") or 0)
             updates.add_expiry(timestamp, old_delete_at, new_delete_at, stored.data_metadata)
         else:
-            # Only the content type is newer; a data file alone has none of its own to keep.
-            metadata = dict(stored.meta_metadata or {"X-Timestamp": stored.timestamp.internal})
+            metadata = dict(stored.meta_metadata or {})
         content_type = _newest_content_type(stored, sent_type, type_time)
         if content_type["Content-Type-Timestamp"] != stored.data_timestamp.internal:
             metadata.update(content_type)
@@ -196,14 +207,15 @@ class ObjectServer(StorageServer):
             disk_file.write_metadata(Timestamp.parse(metadata["X-Timestamp"]), metadata, own_time)
         else:
             disk_file.write_metadata(Timestamp.parse(metadata["X-Timestamp"]), metadata)
-        updates.add_row("PUT", _row_after_post(stored, metadata, content_type))
+        listed_type = _listed_type(stored, content_type)
+        updates.add_row("PUT", _row_after_post(stored, metadata, content_type, listed_type))
         self.containers.deliver(target.device, policy, updates.all)
         sysmeta = {
             name: value
             for name, value in self.kept.shown(stored.metadata).items()
             if name.startswith("X-Object-Sysmeta-")
         }
-        return Response(202, {**sysmeta, "X-Backend-Content-Type": content_type["Content-Type"]})
+        return Response(202, {**sysmeta, "X-Backend-Content-Type": listed_type})
 
     def DELETE(self, target: Target, request: Request) -> Response:
         environ = request.environ
@@ -249,7 +261,7 @@ def _wants_expired(environ: Environ) -> bool:
 def parse_delete_at(environ: Environ, timestamp: Timestamp) -> int:
     """X-Delete-At as a Unix time, 0 when it is not sent. Raises 400."""
     header = environ.get("HTTP_X_DELETE_AT")
-    if not header:
+    if header is None:
         return 0
     if not (header.isascii() and header.isdigit() and len(header) <= 10):
         raise HTTPError(400, "Non-integer X-Delete-At")
@@ -257,6 +269,12 @@ def parse_delete_at(environ: Environ, timestamp: Timestamp) -> int:
     if delete_at <= timestamp.seconds and not is_true(environ.get("HTTP_X_BACKEND_REPLICATION", "f")):
         raise HTTPError(400, "X-Delete-At in past")
     return delete_at
+
+
+def _check_name_length(name: str, limit: int) -> None:
+    length = len(name) if name.isascii() else len(name.encode("utf-8", "surrogateescape"))
+    if length > limit:
+        raise HTTPError(400, f"Object name length of {length} longer than {limit}")
 
 
 def _check_stored(disk_file: DiskFile, upload: Upload, environ: Environ) -> int:
@@ -314,17 +332,22 @@ def _newest_content_type(stored: Reader, sent: str | None, sent_time: Timestamp)
     }
 
 
+def _listed_type(stored: Reader, content_type: Mapping[str, str]) -> str:
+    """The content type as the container is told it after a POST."""
+    listed = content_type["Content-Type"]
+    if content_type["Content-Type-Timestamp"] == stored.data_timestamp.internal:
+        return listed
+    # The size of a large object travels in the type that its PUT gave; it must not get lost.
+    _, found, size = stored.data_metadata.get("Content-Type", "").partition(";swift_bytes=")
+    return listed + found + size.partition(";")[0]
+
+
 def _row_after_post(
-    stored: Reader, metadata: Mapping[str, str], content_type: Mapping[str, str]
+    stored: Reader, metadata: Mapping[str, str], content_type: Mapping[str, str], listed_type: str
 ) -> dict[str, str]:
-    shown_type = content_type["Content-Type"]
-    if content_type["Content-Type-Timestamp"] != stored.data_timestamp.internal:
-        # The size of a large object travels in the type that its PUT gave; it must not get lost.
-        _, found, size = stored.data_metadata.get("Content-Type", "").partition(";swift_bytes=")
-        shown_type += found + size.partition(";")[0]
     row = {
         "X-Size": stored.metadata["Content-Length"],
-        "X-Content-Type": shown_type,
+        "X-Content-Type": listed_type,
         "X-Timestamp": stored.data_timestamp.internal,
         "X-Content-Type-Timestamp": content_type["Content-Type-Timestamp"],
         "X-Meta-Timestamp": metadata["X-Timestamp"],

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from miniswift.cluster import Cluster
 from miniswift.responses import Environ, Headers
 from miniswift.storage import Target, expiring
-from miniswift.storage.async_pending import AsyncUpdate
+from miniswift.storage.async_pending import AsyncUpdate, is_container_path
 from miniswift.storage.container_update import Update, parse_nodes
 from miniswift.storage.multiphase import is_true
 from miniswift.timestamp import Timestamp
@@ -42,12 +42,6 @@ class ObjectUpdates:
         part = environ.get("HTTP_X_CONTAINER_PARTITION")
         if not part:
             return  # other object servers were asked to tell it
-        hosts, devices = environ.get("HTTP_X_CONTAINER_HOST", ""), environ.get("HTTP_X_CONTAINER_DEVICE", "")
-        try:
-            number, nodes = int(part), parse_nodes(hosts, devices)
-        except ValueError:
-            logger.error("container nodes make no sense: %r on %r, partition %r", hosts, devices, part)
-            return
         content = AsyncUpdate(
             op,
             target.account or "",
@@ -57,7 +51,8 @@ class ObjectUpdates:
             environ.get("HTTP_X_CONTAINER_ROOT_DB_STATE"),
             self._container_path(),
         )
-        self.all.append(Update(content, number, nodes))
+        hosts, devices = environ.get("HTTP_X_CONTAINER_HOST", ""), environ.get("HTTP_X_CONTAINER_DEVICE", "")
+        self.all.append(_addressed(content, part, hosts, devices))
 
     def _container_path(self) -> str | None:
         """The account/container that holds the row when the container is sharded."""
@@ -65,8 +60,7 @@ class ObjectUpdates:
         path = unquote(quoted) if quoted else self._environ.get("HTTP_X_BACKEND_CONTAINER_PATH")
         if not path:
             return None
-        account, slash, container = path.partition("/")
-        if not (account and slash and container) or "/" in container:
+        if not is_container_path(path):
             logger.error("container path %r is not account/container; telling the root", path)
             return None
         return path
@@ -94,7 +88,9 @@ class ObjectUpdates:
 
     def _add_to_queue(self, timestamp: Timestamp, delete_at: int, metadata: Mapping[str, str]) -> None:
         environ = self._environ
-        container = environ.get("HTTP_X_DELETE_AT_CONTAINER") or self._queue_of(delete_at)
+        given = environ.get("HTTP_X_DELETE_AT_CONTAINER", "")
+        # The nodes below are those of the container that the proxy means, be it the right one or not.
+        container = expiring.queue_time(int(given)) if _is_number(given) else self._queue_of(delete_at)
         row = {
             "X-Size": "0",
             "X-Content-Type": f"{expiring.CONTENT_TYPE};swift_expirer_bytes={metadata['Content-Length']}",
@@ -104,10 +100,7 @@ class ObjectUpdates:
         content = self._queue_update("PUT", timestamp, delete_at, container, row)
         hosts, devices = environ["HTTP_X_DELETE_AT_HOST"], environ.get("HTTP_X_DELETE_AT_DEVICE", "")
         part = environ.get("HTTP_X_DELETE_AT_PARTITION", "")
-        try:
-            self.all.append(Update(content, int(part), parse_nodes(hosts, devices)))
-        except ValueError:
-            self.all.append(Update(content))  # nobody named whom to ask: the updater will find out
+        self.all.append(_addressed(content, part, hosts, devices))
 
     def _queue_update(
         self, op: str, timestamp: Timestamp, delete_at: int, container: str, row: Mapping[str, str]
@@ -119,13 +112,29 @@ class ObjectUpdates:
         return AsyncUpdate(op, expiring.ACCOUNT, container, name, headers)
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 20
+
+
+def _addressed(content: AsyncUpdate, part: str, hosts: str, devices: str) -> Update:
+    """An update and the nodes it is for; without any, for the updater to find out, if they make no sense."""
+    try:
+        return Update(content, int(part), parse_nodes(hosts, devices))
+    except ValueError:
+        logger.error(
+            "%r on %r, partition %r, are no container nodes; left to the updater", hosts, devices, part
+        )
+        return Update(content)
+
+
 def override_row(row: dict[str, str], *sources: Mapping[str, str]) -> None:
     """Replace values of a container row by what the sources (headers, footers) say, last one wins."""
     given = [
         (name.lower(), value)
         for source in sources
         for name, value in source.items()
-        if name.lower().startswith(_OVERRIDES)
+        # When it was written is what orders the rows; nobody may say otherwise.
+        if name.lower().startswith(_OVERRIDES) and not name.lower().endswith("timestamp")
     ]
     for prefix in _OVERRIDES:
         for name, value in given:

@@ -44,7 +44,10 @@ class Upload:
         self._max_size = limits.max_file_size
         self._length = _length(request, limits.max_file_size)
         self.announced_size = self._length if self._length is not None else _announced(request)
-        self._content_type = _content_type(environ.get("CONTENT_TYPE"))
+        self._content_type = environ.get("CONTENT_TYPE") or ""
+        if not self._content_type:
+            raise HTTPError(400, "No content type")
+        check_content_type(self._content_type)
         kept.check(environ)
         self._read = request.body_file.read
         self._deadline = time.monotonic() + settings.max_upload_time
@@ -90,7 +93,8 @@ class Upload:
         self.footers = self.body.footers()
         metadata.update(self._kept.of_footers(self.footers))
         promised = self.footers.get("Etag") or self._environ.get("HTTP_ETAG", "")
-        if promised and promised.strip().strip('"').lower() != etag:
+        promised = promised.strip().strip('"')
+        if promised and promised.lower() != etag:
             raise HTTPError(422)
         return metadata
 
@@ -126,11 +130,9 @@ def _announced(request: Request) -> int | None:
     return int(header)
 
 
-def _content_type(header: str | None) -> str:
-    if not header:
-        raise HTTPError(400, "No content type")
+def check_content_type(header: str) -> None:
+    """Raise 400 for a content type that no listing could show."""
     try:
         from_wsgi(header)
     except UnicodeDecodeError:
         raise HTTPError(400, "Invalid Content-Type") from None
-    return header

@@ -16,7 +16,7 @@ from miniswift.ring import Node
 from miniswift.storage import StorageSettings, async_pending
 from miniswift.storage.account_server import AccountServer
 from miniswift.storage.async_pending import AsyncUpdate
-from miniswift.storage.check import check_disk
+from miniswift.storage.check import check_device
 from miniswift.storage.container_server import ContainerServer, ContainerSettings
 from miniswift.timestamp import Timestamp
 from miniswift.transport import LocalTransport
@@ -137,7 +137,7 @@ def machine(tmp_path):
     yield machine
     machine.close()
     for device in DEVICES:
-        assert check_disk(machine.root / device, machine.cluster) == []
+        assert check_device(machine.root / device, machine.cluster) == []
 
 
 # --- async pendings ------------------------------------------------------------------------------------

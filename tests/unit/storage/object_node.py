@@ -11,7 +11,7 @@ from miniswift.backend import BackendRequest, TransportError
 from miniswift.cluster import Cluster, Policies, Policy
 from miniswift.responses import Response
 from miniswift.ring import Node
-from miniswift.storage.check import check_disk
+from miniswift.storage.check import check_device
 from miniswift.storage.object_server import ObjectServer, ObjectSettings
 from miniswift.timestamp import Timestamp
 from miniswift.wsgi import Request
@@ -98,7 +98,7 @@ class ObjectNode:
         return path
 
     def problems(self) -> list[str]:
-        return check_disk(self.device, self.cluster)
+        return check_device(self.device, self.cluster)
 
 
 def _dashed(headers: dict[str, Any]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import xattr
 from miniswift.concurrency import fork, restart_hub_after_fork
 from miniswift.responses import close_body
 from miniswift.storage import diskfile, xattrs
-from miniswift.storage.check import check_disk
+from miniswift.storage.check import check_device
 from miniswift.storage.diskfile import DiskFiles
 from miniswift.timestamp import Timestamp
 
@@ -76,7 +76,7 @@ class Disk:
         return sorted(os.listdir(self.at().path))
 
     def problems(self, after_crash=False):
-        return check_disk(self.device, self.cluster, after_crash=after_crash)
+        return check_device(self.device, self.cluster, after_crash=after_crash)
 
 
 @pytest.fixture

@@ -1,0 +1,67 @@
+"""Runs Swift's functional tests against `miniswift serve`; see `make conformance`.
+
+Exit status 0 when nothing fails but what `known` lists, 1 when something else does, 2 when the tests could
+not be run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from tests.conformance.known import KNOWN
+from tests.conformance.report import Report
+from tests.conformance.roots import NoFileSystem, scratch_root
+from tests.conformance.store import make_store
+from tests.conformance.suite import CHECKOUT, Suite, SuiteMissing
+from tests.functional.processes import NeverHappened
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options, selection = _parser().parse_known_args(arguments)
+    suite = Suite(options.suite_python.absolute(), options.suite_source.absolute())
+    results: Path = options.results.absolute()
+    results.mkdir(parents=True, exist_ok=True)
+    try:
+        suite.check()
+        return _run(suite, results, options.dir, options.workers, selection)
+    except (NoFileSystem, SuiteMissing, NeverHappened) as error:
+        print(f"conformance: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(suite: Suite, results: Path, folder: Path | None, workers: int, selection: list[str]) -> int:
+    started = time.monotonic()
+    with scratch_root(folder) as scratch, make_store(scratch / "data", workers) as store:
+        print(f"Swift's functional tests against {store.url}, data in {scratch}", flush=True)
+        try:
+            junit = suite.run(store.url, results, selection)
+        finally:
+            (results / "serve.log").write_text(store.printed())
+    seconds = round(time.monotonic() - started)
+    report = Report.of(junit, KNOWN)
+    report.print()
+    report.save(results / "results.json", seconds=seconds, selection=selection)
+    for pattern in report.unneeded(KNOWN):
+        print(f"listed as failing, yet all of them pass: {pattern}")
+    print(f"{seconds} s; {results}/ has results.json, junit.xml, pytest.log and serve.log")
+    return 1 if report.unknown_failures else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.conformance.run",
+        description="Other arguments are pytest's, for example: test/functional/test_object.py -k metadata",
+    )
+    parser.add_argument("--dir", type=Path, help="a folder on a file system with large extended attributes")
+    parser.add_argument("--workers", type=int, default=2, help="of miniswift serve (default: 2)")
+    parser.add_argument("--results", type=Path, default=CHECKOUT / "build/conformance")
+    parser.add_argument("--suite-python", type=Path, default=Suite.python, help="what runs the tests")
+    parser.add_argument("--suite-source", type=Path, default=Suite.source, help="Swift's source distribution")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
