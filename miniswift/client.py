@@ -102,9 +102,12 @@ class Client:
             if response is not None:
                 yield node, response
 
-    def _ask(self, node: Node, request: BackendRequest) -> Response | None:
+    def _ask(self, node: Node, request: BackendRequest, read_body: bool = False) -> Response | None:
+        """A node's answer, its body read if it is to be kept; None for none, and for a 5xx."""
         try:
             response = self.transport.send(node, request)
+            if read_body:
+                response.body = [response.read()]
         except TransportError as error:
             self.limiter.note(node, f"{request.method} {error}")
             return None
@@ -151,9 +154,8 @@ class Client:
 
     def _write_one(self, nodes: Nodes, request: BackendRequest) -> Response:
         for node in nodes:
-            response = self._ask(node, request)
+            response = self._ask(node, request, read_body=True)
             if response is not None:
-                response.read()
                 return response
         return Response(503)
 
@@ -176,11 +178,10 @@ class Client:
             feed = make_feed()
             request.body = feed
             try:
-                response = self._ask(node, request)
+                response = self._ask(node, request, read_body=True)
             finally:
                 feed.close()
             if response is not None:
-                response.read()
                 return response
             if feed.started:
                 break

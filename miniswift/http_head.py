@@ -64,7 +64,9 @@ class Limits:
 class RequestHead:
     """What the server itself wants to know of a request; the rest is in the environ."""
 
-    __slots__ = ("expects_continue", "is_chunked", "is_http11", "keep_alive", "length", "method")
+    __slots__ = (
+        "asks_to_stay", "expects_continue", "is_chunked", "is_http11", "keep_alive", "length", "method",
+    )  # fmt: skip
 
     def __init__(self, method: str, is_http11: bool) -> None:
         self.method = method
@@ -72,6 +74,7 @@ class RequestHead:
         self.length = 0  # bytes of the body; unknown if chunked
         self.is_chunked = False
         self.keep_alive = is_http11
+        self.asks_to_stay = False  # by name, which is answered by name too
         self.expects_continue = False
 
 
@@ -227,7 +230,7 @@ def _read_framing(head: RequestHead, environ: Environ) -> RequestHead:
     if "HTTP_CONNECTION" in environ:
         options = environ["HTTP_CONNECTION"].lower()
         if options == "close" or options == "keep-alive":
-            head.keep_alive = options == "keep-alive"
+            head.keep_alive = head.asks_to_stay = options == "keep-alive"
         else:
             _read_connection_options(options, head)
     if head.is_http11 and "HTTP_EXPECT" in environ:
@@ -240,7 +243,7 @@ def _read_connection_options(options: str, head: RequestHead) -> None:
     if "close" in named:
         head.keep_alive = False
     elif "keep-alive" in named:
-        head.keep_alive = True
+        head.keep_alive = head.asks_to_stay = True
 
 
 def _check_coding(coding: str, head: RequestHead, environ: Environ) -> None:

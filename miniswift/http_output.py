@@ -185,7 +185,7 @@ class ResponseWriter:
         if not (self.keep_alive and self._wire.may_be_kept and self._input.may_be_drained):
             self.keep_alive = False
             lines.append("Connection: close")
-        elif not self._request.is_http11:
+        elif self._request.asks_to_stay:
             lines.append("Connection: keep-alive")
         text = "\r\n".join(lines)
         if not text.count("\n") == text.count("\r") == len(lines) - 1:

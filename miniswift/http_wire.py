@@ -30,7 +30,16 @@ NEVER = float("inf")
 class Wire:
     """A TCP connection. `timeout_s` is how long the client may keep us waiting, either way."""
 
-    __slots__ = ("_is_sending", "_sock", "buffer", "deadline", "is_expired", "may_be_kept", "timeout_s")
+    __slots__ = (
+        "_is_sending",
+        "_sock",
+        "buffer",
+        "deadline",
+        "has_waited",
+        "is_expired",
+        "may_be_kept",
+        "timeout_s",
+    )
 
     def __init__(self, sock: socket.socket, timeout_s: float) -> None:
         self._sock = sock
@@ -38,6 +47,7 @@ class Wire:
         self.timeout_s = timeout_s
         self.buffer = b""  # received, and not yet taken by anybody
         self.deadline = NEVER  # of the current wait, on the monotonic clock
+        self.has_waited = False  # for the client, so that others had a turn; reset by the owner
         self.is_expired = False  # a wait was ended by the reaper
         self.may_be_kept = True  # for another request
 
@@ -102,6 +112,7 @@ class Wire:
         if self.is_expired or timeout_s <= 0:
             raise ClientTimeout
         self._is_sending = is_sending
+        self.has_waited = True
         self.deadline = monotonic() + timeout_s
         try:
             if is_sending:

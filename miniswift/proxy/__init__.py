@@ -141,6 +141,8 @@ class Application:
         if "\0" in text and not self._may_use_reserved_names(request, text):
             raise HTTPError(412, "Invalid UTF8 or contains NULL")
         version, account, container, obj = _split(text)
+        if not account:
+            raise HTTPError(412, "Bad URL")
         if version not in self.cluster.constraints.valid_api_versions:
             raise HTTPError(400)
         self._check_host(request)
@@ -148,8 +150,6 @@ class Application:
             return ObjectController(self, request, account, container, obj)
         if container:
             return ContainerController(self, request, account, container)
-        if not account:
-            raise HTTPError(412, "Bad URL")
         return AccountController(self, request, account)
 
     def _may_use_reserved_names(self, request: Request, _path: str) -> bool:

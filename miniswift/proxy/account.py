@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 from miniswift.backend import BackendRequest
 from miniswift.proxy.constraints import check_metadata, check_name_length, refuse
 from miniswift.proxy.controller import Controller
 from miniswift.responses import Headers, Response
 from miniswift.timestamp import Timestamp
-from miniswift.wsgi import OWNER
+from miniswift.wsgi import OWNER, from_wsgi
 
 ACCESS_CONTROL_SYSMETA = "X-Account-Sysmeta-Core-Access-Control"
 
@@ -99,9 +101,18 @@ class AccountController(Controller):
         return Response(200, headers, b"[]")
 
     def _show_access_control(self, response: Response) -> None:
-        stored = response.headers.get(ACCESS_CONTROL_SYSMETA)
-        if stored:
-            response.headers["X-Account-Access-Control"] = stored
+        shown = _canonical_acl(response.headers.get(ACCESS_CONTROL_SYSMETA, ""))
+        if shown:
+            response.headers["X-Account-Access-Control"] = shown
+
+
+def _canonical_acl(stored: str) -> str:
+    """An account's stored list as its owner is shown it: JSON in ASCII, or nothing where it lists nobody."""
+    try:
+        acl = json.loads(from_wsgi(stored)) if stored else None
+    except ValueError:  # nor does it admit anybody
+        return ""
+    return json.dumps(acl, separators=(",", ":"), sort_keys=True) if acl and isinstance(acl, dict) else ""
 
 
 def _is_deleted(response: Response) -> bool:

@@ -32,6 +32,7 @@ def register(settings: ProxySettings, cluster: Cluster) -> None:
         ],
         allow_account_management=settings.allow_account_management,
         account_autocreate=settings.account_autocreate,
+        allow_open_expired=settings.allow_open_expired,
         max_file_size=limits.max_file_size,
         max_meta_name_length=limits.max_meta_name_length,
         max_meta_value_length=limits.max_meta_value_length,

@@ -66,7 +66,9 @@ def check_name_length(kind: str, name: str, limit: int) -> None:
     """Raise 400 for a name longer than `limit` bytes."""
     length = len(name) if name.isascii() else len(name.encode())
     if length > limit:
-        raise refuse(400, f"{kind} name length of {length} longer than {limit}")
+        # Of an object only Swift's proxy says so in plain text, and its clients may look.
+        error = refuse if kind == "Object" else HTTPError
+        raise error(400, f"{kind} name length of {length} longer than {limit}")
 
 
 def check_object_upload(request: Request, obj: str, limits: Constraints) -> None:

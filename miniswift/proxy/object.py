@@ -8,6 +8,7 @@ from typing import Any
 from miniswift.backend import BackendRequest
 from miniswift.client import RequestFor, best_response
 from miniswift.cluster import Policy
+from miniswift.config import is_true
 from miniswift.info import ContainerInfo
 from miniswift.proxy.constraints import check_metadata, check_object_upload, refuse, resolve_delete_at
 from miniswift.proxy.container_updates import UpdatePlan
@@ -27,6 +28,12 @@ _READ_HEADERS = frozenset(
     )
 )  # fmt: skip
 
+# What an object server acts on when it deletes: the expirer's, and what its own filters may add.
+_DELETE_HEADERS = frozenset(
+    environ_key(name)
+    for name in ("X-Backend-Clean-Expiring-Object-Queue", "X-Backend-Replication", "X-If-Delete-At")
+)
+
 # Statuses of GET and HEAD that speak of the object's bytes.
 _OF_READING = frozenset({200, 206, 304, 416})
 
@@ -42,9 +49,8 @@ class ObjectController(Controller):
         info = self._container_info()
         self.authorize(info["read_acl"])
         policy, ring, part = self._place(info)
-        headers = self.base_headers()
-        for key in _READ_HEADERS & self.environ.keys():
-            headers[key[5:].replace("_", "-")] = self.environ[key]
+        self._allow_expired()
+        headers = self._chosen_headers(_READ_HEADERS)
         headers["X-Backend-Storage-Policy-Index"] = str(policy.index)
         newest = self.environ.get("HTTP_X_NEWEST", "").lower() in ("true", "1", "yes", "on", "t", "y")
         request = BackendRequest(self.request.method, part, self._path, headers)
@@ -73,6 +79,7 @@ class ObjectController(Controller):
 
     def POST(self) -> Response:
         info = self._writable_container_info()
+        self._allow_expired()
         check_metadata(self.request, "object", self.app.cluster.constraints)
         delete_at = resolve_delete_at(self.request)
         policy, ring, part = self._place(info)
@@ -119,6 +126,12 @@ class ObjectController(Controller):
         ring = self.app.cluster.ring("object", policy)
         return policy, ring, self.app.cluster.part(ring, self.account, self.container, self.obj)
 
+    def _allow_expired(self) -> None:
+        """Let a client that says X-Open-Expired reach what has expired but is still there."""
+        environ = self.environ
+        if self.app.settings.allow_open_expired and is_true(environ.get("HTTP_X_OPEN_EXPIRED")):
+            environ["HTTP_X_BACKEND_OPEN_EXPIRED"] = "true"
+
     def _guess_content_type(self) -> None:
         environ = self.environ
         detect = environ.pop("HTTP_X_DETECT_CONTENT_TYPE", "").lower() in ("true", "1", "yes", "on", "t", "y")
@@ -127,8 +140,18 @@ class ObjectController(Controller):
             environ["CONTENT_TYPE"] = guessed or "application/octet-stream"
 
     def _write_headers(self, policy: Policy) -> Headers:
-        headers = self.base_headers() if self.request.method == "DELETE" else self.forwarded_headers()
+        if self.request.method == "DELETE":
+            headers = self._chosen_headers(_DELETE_HEADERS)
+        else:
+            headers = self.forwarded_headers()
         headers["X-Backend-Storage-Policy-Index"] = str(policy.index)
+        return headers
+
+    def _chosen_headers(self, keys: frozenset[str]) -> Headers:
+        """The base, and those of `keys` that the request has."""
+        headers = self.base_headers()
+        for key in keys & self.environ.keys():
+            headers[key[5:].replace("_", "-")] = self.environ[key]
         return headers
 
     def _requests(

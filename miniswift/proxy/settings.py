@@ -25,6 +25,7 @@ class ProxySettings(ClientSettings):
     recheck_container_existence: float = option(seconds, "60", "seconds a container's info is cached")
     account_autocreate: bool = option(boolean, "false", "make accounts when they are first written to")
     allow_account_management: bool = option(boolean, "false", "let PUT and DELETE of accounts through")
+    allow_open_expired: bool = option(boolean, "false", "show expired objects to who says X-Open-Expired")
     max_containers_per_account: int = option(count, "0", "containers an account may have; 0 is no limit")
     max_containers_whitelist: tuple[str, ...] = option(words, "", "accounts without that limit")
     deny_host_headers: tuple[str, ...] = option(words, "", "names in Host that are refused")

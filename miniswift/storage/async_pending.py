@@ -202,14 +202,15 @@ def files_by_object(folder: str) -> Iterator[list[str]]:
     for suffix in _listed(folder):
         by_hash: dict[str, list[str]] = {}
         for name in sorted(_listed(f"{folder}/{suffix}"), reverse=True):
-            if _is_file_name(name):
+            if is_file_name(name):
                 by_hash.setdefault(name[:32], []).append(f"{folder}/{suffix}/{name}")
             else:
                 logger.warning("file %s/%s/%s is not named like an update", folder, suffix, name)
         yield from by_hash.values()
 
 
-def _is_file_name(name: str) -> bool:
+def is_file_name(name: str) -> bool:
+    """Whether it is <hash>-<timestamp>."""
     digest, _, stamp = name.partition("-")
     try:
         return len(digest) == 32 and Timestamp.parse(stamp).internal == stamp

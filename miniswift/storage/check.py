@@ -19,10 +19,10 @@ from pathlib import Path
 
 from miniswift.cluster import Cluster, Policy
 from miniswift.errors import MiniswiftError
-from miniswift.storage.async_pending import AsyncUpdate, files_by_object
+from miniswift.storage.async_pending import AsyncUpdate, is_file_name
 from miniswift.storage.check_databases import database_problems
 from miniswift.storage.check_listings import listing_problems
-from miniswift.storage.check_objects import object_problems
+from miniswift.storage.check_objects import listed, object_problems
 
 
 def check_device(device: str | os.PathLike[str], cluster: Cluster, *, after_crash: bool = False) -> list[str]:
@@ -61,8 +61,12 @@ def _guarded(problems: Iterable[str]) -> Iterator[str]:
 
 
 def _pending_problems(folder: str, cluster: Cluster) -> Iterator[str]:
-    for paths in files_by_object(folder):
-        for path in paths:
+    for suffix in listed(folder):
+        for name in listed(f"{folder}/{suffix}"):
+            path = f"{folder}/{suffix}/{name}"
+            if not is_file_name(name):
+                yield f"{path}: is not named like an update"
+                continue
             try:
                 update = AsyncUpdate.from_pickle(Path(path).read_bytes())
                 stamp = update.timestamp.internal

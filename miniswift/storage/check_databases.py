@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from typing import Any
 
 from miniswift.cluster import Cluster
 from miniswift.storage import pending
@@ -20,7 +21,10 @@ from miniswift.storage.check_objects import listed
 from miniswift.storage.container_broker import ContainerBroker
 from miniswift.storage.database_cache import connect
 
-_BROKERS = {"account": AccountBroker, "container": ContainerBroker}
+_MAKE_ROW: dict[str, Callable[[Sequence[Any]], Any]] = {
+    "account": AccountBroker.make_row,
+    "container": ContainerBroker.make_row,
+}
 _BUSY_MS = 5000
 _COUNTS = {
     # What the database says, and what its rows say.
@@ -98,6 +102,6 @@ def _pending_problems(path: str, kind: str) -> Iterator[str]:
             entries = [entry for entry in file.read().split(b":") if entry]
     except FileNotFoundError:
         return
-    unread = len(entries) - len(pending.load(path, _BROKERS[kind].make_row))
+    unread = len(entries) - len(pending.load(path, _MAKE_ROW[kind]))
     if unread > 0:  # fewer than none: more came meanwhile
         yield f"{path}: {unread} of {len(entries)} rows cannot be read (S5)"

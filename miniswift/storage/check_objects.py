@@ -42,13 +42,13 @@ def _partition_problems(path: str, cluster: Cluster, after_crash: bool) -> Itera
             yield f"{path}/{suffix}: is not a suffix"
             continue
         digest = md5(usedforsecurity=False)
-        for name in listed(f"{path}/{suffix}"):
+        names = listed(f"{path}/{suffix}")
+        for name in names:
             yield from _directory_problems(f"{path}/{suffix}/{name}", cluster, after_crash)
             digest.update(signature(choose(listed(f"{path}/{suffix}/{name}"))))
-        has_objects = bool(listed(f"{path}/{suffix}"))
-        if _is_vouched_for(hashes, changed, suffix) and has_objects:
-            if hashes.get(suffix) != digest.hexdigest():
-                yield f"{path}/{suffix}: changed without a word in {INVALID} (S6)"
+        is_as_hashed = hashes.get(suffix) == digest.hexdigest()
+        if names and not is_as_hashed and _is_vouched_for(hashes, changed, suffix):
+            yield f"{path}/{suffix}: changed without a word in {INVALID} (S6)"
     for suffix in hashes:
         if is_suffix(suffix) and suffix not in suffixes and _is_vouched_for(hashes, changed, suffix):
             yield f"{path}/{suffix}: vanished without a word in {INVALID} (S6)"

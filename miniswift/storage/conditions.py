@@ -22,26 +22,23 @@ Ranges = list[tuple[int, int]]  # half-open: (first byte, byte after the last)
 
 
 def refusal(environ: Environ, etag: str, last_modified: int) -> int | None:
-    """304 or 412 when the conditions of a GET or HEAD do not hold, in the order of RFC 9110 13.2.2.
+    """304 or 412 when the conditions of a GET or HEAD do not hold.
 
+    As in Swift each of them counts, in this order, while RFC 9110 13.2.2 ignores dates where there are tags.
     `last_modified` in seconds. Dates that are no dates are ignored.
     """
-    if_match = environ.get("HTTP_IF_MATCH")
-    if if_match is not None:
-        if not matches(if_match, etag, weakly=False):
-            return 412
-    else:
-        date = _date(environ.get("HTTP_IF_UNMODIFIED_SINCE"))
-        if date is not None and last_modified > date:
-            return 412
     if_none_match = environ.get("HTTP_IF_NONE_MATCH")
-    if if_none_match is not None:
-        if matches(if_none_match, etag):
-            return 304
-    else:
-        date = _date(environ.get("HTTP_IF_MODIFIED_SINCE"))
-        if date is not None and last_modified <= date:
-            return 304
+    if if_none_match is not None and matches(if_none_match, etag):
+        return 304
+    if_match = environ.get("HTTP_IF_MATCH")
+    if if_match is not None and not matches(if_match, etag, weakly=False):
+        return 412
+    date = _date(environ.get("HTTP_IF_MODIFIED_SINCE"))
+    if date is not None and last_modified <= date:
+        return 304
+    date = _date(environ.get("HTTP_IF_UNMODIFIED_SINCE"))
+    if date is not None and last_modified > date:
+        return 412
     return None
 
 

@@ -73,6 +73,7 @@ class ObjectAnswers:
                 if status == 304:
                     del headers["Content-Length"]  # it would be that of the object, not of this answer
                     return Response(304, headers, [])
+                headers["Content-Type"] = "text/html; charset=UTF-8"  # that of errors, not the object's
                 return Response(status, headers, b"")
         return None
 

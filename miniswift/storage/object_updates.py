@@ -121,9 +121,7 @@ def _addressed(content: AsyncUpdate, part: str, hosts: str, devices: str) -> Upd
     try:
         return Update(content, int(part), parse_nodes(hosts, devices))
     except ValueError:
-        logger.error(
-            "%r on %r, partition %r, are no container nodes; left to the updater", hosts, devices, part
-        )
+        logger.error("container nodes make no sense: %r on %r, partition %r", hosts, devices, part)
         return Update(content)
 
 

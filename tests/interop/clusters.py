@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 SWIFT, MINISWIFT = "swift", "miniswift"
 KINDS = ("account", "container", "object")
 DEVICES = ("d1", "d2", "d3")
+# Who serves which device, in the three rings that are tested.
+RINGS = {
+    "swift": dict.fromkeys(DEVICES, SWIFT),
+    "miniswift": dict.fromkeys(DEVICES, MINISWIFT),
+    "mixed": dict(zip(DEVICES, (SWIFT, MINISWIFT, MINISWIFT), strict=True)),
+}
 READY_S = 60
 KEY = "testing"
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.real_swift import CHECKOUT
+from tests.interop.clusters import RINGS, Backends
 
 SWIFT_BIN = CHECKOUT / ".venv-swift" / "bin"
 
@@ -37,3 +39,17 @@ def scratch() -> Iterator[Path]:
     """A folder of the module's own, removed after it."""
     with tempfile.TemporaryDirectory(prefix="miniswift-") as folder:
         yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def backends() -> Iterator[Callable[[str], Backends]]:
+    """The storage servers of a ring of `RINGS`, started when they are first asked for."""
+    started: dict[str, Backends] = {}
+    with tempfile.TemporaryDirectory(prefix="miniswift-") as folder, contextlib.ExitStack() as stack:
+
+        def start(ring: str) -> Backends:
+            if ring not in started:
+                started[ring] = stack.enter_context(Backends(Path(folder) / ring, RINGS[ring]))
+            return started[ring]
+
+        yield start

@@ -8,20 +8,15 @@ whose devices belong to both.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.interop import life
-from tests.interop.clusters import DEVICES, MINISWIFT, SWIFT, Backends, Proxy
-from tests.interop.life import Scene
+from tests.interop.clusters import MINISWIFT, RINGS, SWIFT, Backends, Proxy
+from tests.interop.life import CHAPTERS
+from tests.interop.scenes import Scene, differences
+from tests.interop.teller import Chapter, tell
 
-RINGS = {
-    "swift": dict.fromkeys(DEVICES, SWIFT),
-    "miniswift": dict.fromkeys(DEVICES, MINISWIFT),
-    "mixed": dict(zip(DEVICES, (SWIFT, MINISWIFT, MINISWIFT), strict=True)),
-}
 REFERENCE = (SWIFT, "swift")
 PAIRINGS = [(proxy, ring) for ring in RINGS for proxy in (SWIFT, MINISWIFT) if (proxy, ring) != REFERENCE]
 
@@ -29,16 +24,15 @@ PAIRINGS = [(proxy, ring) for ring in RINGS for proxy in (SWIFT, MINISWIFT) if (
 class Told:
     """The chapters told so far, each once to each pairing. Servers are started when they are first needed."""
 
-    def __init__(self, root: Path, stack: contextlib.ExitStack) -> None:
-        self._root = root
+    def __init__(self, backends: Callable[[str], Backends], stack: contextlib.ExitStack) -> None:
+        self._backends = backends
         self._stack = stack
-        self._backends: dict[str, Backends] = {}
         self._proxies: dict[tuple[str, str], Proxy] = {}
         self._scenes: dict[tuple[str, str, str], list[Scene] | AssertionError] = {}
 
     def __call__(self, proxy: str, ring: str, chapter: str) -> list[Scene]:
         """The scenes of a chapter; those before it are told first, as they would be in a life."""
-        for earlier in life.CHAPTERS:
+        for earlier in CHAPTERS:
             key = (proxy, ring, earlier.__name__)
             if key not in self._scenes:
                 self._scenes[key] = self._tell(proxy, ring, earlier)
@@ -49,45 +43,31 @@ class Told:
             raise scenes
         return scenes
 
-    def _tell(self, proxy: str, ring: str, chapter: life.Chapter) -> list[Scene] | AssertionError:
+    def _tell(self, proxy: str, ring: str, chapter: Chapter) -> list[Scene] | AssertionError:
         try:
-            return life.tell(self._proxy(proxy, ring), chapter)
+            return tell(self._proxy(proxy, ring), chapter)
         except AssertionError as error:
             return error
 
     def _proxy(self, proxy: str, ring: str) -> Proxy:
-        if ring not in self._backends:
-            self._backends[ring] = self._stack.enter_context(Backends(self._root / ring, RINGS[ring]))
         if (proxy, ring) not in self._proxies:
-            self._proxies[proxy, ring] = self._stack.enter_context(Proxy(self._backends[ring], proxy))
+            self._proxies[proxy, ring] = self._stack.enter_context(Proxy(self._backends(ring), proxy))
         return self._proxies[proxy, ring]
 
 
 @pytest.fixture(scope="module")
-def told(scratch: Path) -> Iterator[Told]:
+def told(backends: Callable[[str], Backends]) -> Iterator[Told]:
     with contextlib.ExitStack() as stack:
-        yield Told(scratch, stack)
+        yield Told(backends, stack)
 
 
-@pytest.mark.parametrize("chapter", [chapter.__name__ for chapter in life.CHAPTERS])
+@pytest.mark.parametrize("chapter", [chapter.__name__ for chapter in CHAPTERS])
 def test_swift_itself_answers_so(told: Told, chapter: str) -> None:
     assert told(*REFERENCE, chapter)
 
 
-@pytest.mark.parametrize("chapter", [chapter.__name__ for chapter in life.CHAPTERS])
+@pytest.mark.parametrize("chapter", [chapter.__name__ for chapter in CHAPTERS])
 @pytest.mark.parametrize(("proxy", "ring"), PAIRINGS, ids=[f"{p} proxy, {r} ring" for p, r in PAIRINGS])
 def test_answers_are_those_of_swift(told: Told, proxy: str, ring: str, chapter: str) -> None:
-    differences = [
-        f"{expected}\n{difference}"
-        for expected, seen in zip(told(*REFERENCE, chapter), told(proxy, ring, chapter), strict=True)
-        for difference in _differences(expected, seen)
-    ]
-    assert not differences, "\n".join(differences)
-
-
-def _differences(expected: Scene, seen: Scene) -> Iterator[str]:
-    for name in sorted(expected.headers.keys() | seen.headers.keys()):
-        if expected.headers.get(name) != seen.headers.get(name):
-            yield f"    {name}: {expected.headers.get(name)!r} from Swift, here {seen.headers.get(name)!r}"
-    if expected.body != seen.body:
-        yield f"    body: {expected.body!r} from Swift,\n    here  {seen.body!r}"
+    found = differences(told(*REFERENCE, chapter), told(proxy, ring, chapter))
+    assert not found, "\n".join(found)

@@ -182,6 +182,18 @@ def test_upload_without_a_quorum_stores_nothing(ring_of):
     assert not transport.stored
 
 
+def test_the_body_of_a_refusal_is_kept(ring_of):
+    transport = ScriptedTransport(d0=lambda _: Response(409, body=iter([b"there is ", b"a newer one"])))
+    (response,) = client_of(transport).write_all(ring_of(1, 1), 0, lambda _: BackendRequest("PUT", 0, "/a"))
+    assert response.read() == b"there is a newer one"
+
+
+def test_an_answer_that_breaks_off_counts_as_none(ring_of):
+    transport = ScriptedTransport(d0=lambda _: Response(201, body=Breaking(b"crea")), d1=201)
+    responses = client_of(transport).write_all(ring_of(2, 1), 0, lambda _: BackendRequest("PUT", 0, "/a"))
+    assert [response.read() for response in responses] == [b"d1"]
+
+
 def breaks_off(request):
     """A node that fails in the middle of the body."""
     request.body.read(3)

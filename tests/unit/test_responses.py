@@ -110,7 +110,10 @@ def test_an_answer_without_a_body_gets_a_page():
     assert headers["Content-Length"] == str(len(body))
 
 
-@pytest.mark.parametrize(("status", "headers"), [(204, {}), (304, {}), (200, {"Content-Length": "0"})])
+EMPTY_PAGE = {"Content-Type": "text/html; charset=UTF-8", "Content-Length": "0"}
+
+
+@pytest.mark.parametrize(("status", "headers"), [(204, {}), (304, {}), (200, EMPTY_PAGE), (201, EMPTY_PAGE)])
 def test_an_answer_that_needs_none_gets_no_page(status, headers):
     assert serve(Response(status))[1:] == (headers, b"")
 
@@ -145,6 +148,11 @@ def test_a_body_is_closed(use):
     body = Chunks()
     use(Response(200, (), body))
     assert body.closed == 1
+
+
+def test_a_body_that_was_read_can_still_be_sent():
+    response = Response(200, {"Content-Length": "2"}, Chunks())
+    assert response.read() == response.read() == serve(response)[2] == b"ab"
 
 
 def test_an_error_carries_its_answer():

@@ -168,6 +168,14 @@ def test_http_1_0_closes_unless_asked_to_stay(echo: Running) -> None:
         assert client.send(b"GET /2 HTTP/1.0\r\n\r\n").answer().body == b"/2 "
 
 
+@pytest.mark.parametrize("options", ["keep-alive", "Keep-Alive", "foo, keep-alive"])
+def test_http_1_1_is_told_that_it_stays_when_it_asks(echo: Running, options: str) -> None:
+    with echo.client() as client:
+        for _ in range(2):
+            client.send(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: %b\r\n\r\n" % options.encode())
+            assert client.answer().headers["Connection"] == "keep-alive"
+
+
 def test_one_empty_line_before_a_request_is_ignored(echo: Running) -> None:
     assert echo.ask(b"\r\n" + HELLO).status == 200
     assert echo.ask(b"\r", b"\n", HELLO).status == 200
@@ -572,3 +580,10 @@ def test_a_header_name_in_utf8_arrives_byte_for_byte(recorder):
         asked = server.ask(b"GET / HTTP/1.1\r\nHost: h\r\nX-Object-Meta-\xc3\xa9: 5\r\n\r\n")
     assert asked.status == 200
     assert recorder.environs[0]["HTTP_X_OBJECT_META_\xc3\xa9"] == "5"
+
+
+def test_a_client_that_is_always_ready_does_not_keep_others_waiting(recorder):
+    with running(recorder) as server, server.client() as busy, server.client() as other:
+        busy.send(b"GET /busy HTTP/1.1\r\nHost: h\r\n\r\n" * 500)
+        other.send(b"GET /other HTTP/1.1\r\nHost: h\r\n\r\n").answer()
+        assert recorder.paths.index("/other") < 100

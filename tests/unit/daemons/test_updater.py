@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+from contextlib import closing
 from hashlib import md5
 
 import pytest
@@ -57,9 +59,13 @@ class Servers:
         self.out_of_reach = set()  # (port, device)
         self.redirects = {}  # path → location
         self.sent = []  # (port, device, method, path)
+        self.headers = []
+        self.before_answer = lambda: None
 
     def send(self, node, request):
         self.sent.append((node.port, node.device, request.method, request.path))
+        self.headers.append(request.headers)
+        self.before_answer()
         if (node.port, node.device) in self.out_of_reach:
             raise ConnectFailed("refused")
         location = self.redirects.get(request.path)
@@ -89,7 +95,7 @@ class Machine:
     def close(self):
         self.containers.close()
         self.accounts.close()
-        self.updater._containers._databases.close()
+        self.updater.close()
 
     def time(self, seconds=0):
         return Timestamp(self.now.units + round(seconds * 100_000)).internal
@@ -126,6 +132,10 @@ class Machine:
         return tuple(
             int(headers[f"X-Account-{what}"]) for what in ("Container-Count", "Object-Count", "Bytes-Used")
         )
+
+    def databases(self):
+        """The containers' databases on all devices."""
+        return sorted(self.root.glob("*/containers/*/*/*/*.db"))
 
     def pendings(self):
         return [name for _, _, names in os.walk(self.root / "d0" / "async_pending") for name in names]
@@ -197,12 +207,104 @@ def test_a_redirect_is_followed(machine):
     assert AsyncUpdate.from_pickle(path.read_bytes()).container_path == "a/sh ard"
 
 
-def test_redirects_in_a_circle_end(machine):
+def test_redirects_in_a_circle_lead_home(machine):
+    machine.put_account_and_container()
     machine.servers.redirects = {"/a/c/o": "/a/x/o", "/a/x/o": "/a/c/o"}
     machine.save()
     for _ in range(3):
         machine.updater.run_once()
     assert len(machine.pendings()) == 1
+    machine.servers.redirects = {}  # sharding is over
+    for _ in range(3):
+        machine.updater.run_once()
+    assert machine.pendings() == []
+    assert machine.listing("d0") == ["o"]
+
+
+@pytest.mark.parametrize("location", ["", "/a", "/a//o", "%2F"])
+def test_a_redirect_to_nowhere_is_a_failure(machine, location, caplog):
+    machine.servers.redirects["/a/c/o"] = location or " "
+    machine.save()
+    assert machine.updater.run_once() == "1 not yet"
+    assert "no account/container" in caplog.text
+
+
+def test_a_shard_out_of_reach_is_asked_once_a_pass(machine):
+    machine.servers.redirects["/a/c/o"] = "/a/x/o"
+    machine.servers.out_of_reach = {(CONTAINER_PORT, device) for device in DEVICES[1:]}
+    machine.save()
+    machine.updater.run_once()
+    machine.servers.sent.clear()
+    machine.updater.run_once()
+    assert len(machine.servers.sent) == len(DEVICES)
+
+
+def test_the_policy_is_that_of_the_folder_unless_the_update_says(machine):
+    machine.save(obj="o")
+    machine.save(obj="p", X_Backend_Storage_Policy_Index="1")
+    machine.updater.run_once()
+    assert {headers["X-Backend-Storage-Policy-Index"] for headers in machine.servers.headers} == {"0", "1"}
+
+
+def test_an_update_saved_while_its_forerunner_is_sent_is_not_lost(machine):
+    machine.put_account_and_container()
+    machine.save(X_Size="1")
+    machine.servers.before_answer = lambda: machine.save(X_Size="2")
+    machine.updater.run_once()
+    assert len(machine.pendings()) == 1
+
+
+def test_an_update_that_waits_is_not_rewritten_for_nothing(machine):
+    path = machine.save()
+    inode = os.stat(path).st_ino
+    machine.updater.run_once()
+    assert os.stat(path).st_ino == inode
+
+
+def test_an_older_update_stands_in_for_a_newer_one_that_is_none(machine):
+    machine.put_account_and_container()
+    machine.save(at=1)
+    newer = machine.save(at=2)
+    with open(newer, "wb") as file:
+        file.write(b"junk")
+    assert machine.updater.run_once() == "1 updates delivered"
+    assert machine.listing("d0") == ["o"]
+    assert os.listdir(machine.root / "d0" / "quarantined" / "objects") == [os.path.basename(newer)]
+
+
+def test_a_pass_stops_when_it_is_told_to(machine):
+    machine.put_account_and_container()
+    machine.save()
+    machine.updater.is_stopping = True
+    assert machine.updater.run_once() == ""
+    assert machine.servers.sent == []
+
+
+def test_a_device_that_is_not_mounted_is_left_alone_and_named_once(machine, caplog):
+    conf = {"devices": str(machine.root), "mount_check": "true"}
+    machine.save()
+    updater = Updater(UpdaterSettings.from_conf(conf), machine.cluster, machine.servers)
+    for _ in range(2):
+        assert updater.run_once() == ""
+    assert len(machine.pendings()) == 1
+    assert [record.getMessage().split()[1] for record in caplog.records] == [
+        str(machine.root / device) for device in DEVICES
+    ]
+
+
+def test_devices_that_are_not_there_are_no_work(machine):
+    conf = {"devices": str(machine.root / "none"), "mount_check": "false"}
+    assert Updater(UpdaterSettings.from_conf(conf), machine.cluster, machine.servers).run_once() == ""
+
+
+def test_a_device_that_cannot_be_read_does_not_stop_the_others(machine, caplog):
+    machine.put_account_and_container()
+    machine.save(device="d1")
+    loop = machine.root / "d0" / "async_pending"
+    loop.symlink_to(loop)
+    assert machine.updater.run_once() == "1 updates delivered"
+    assert f"device {machine.root / 'd0'} cannot be used" in caplog.text
+    loop.unlink()
 
 
 def test_what_is_no_update_is_put_aside_and_does_not_stop_the_others(machine):
@@ -283,3 +385,99 @@ def test_what_an_update_brings_reaches_the_account_with_the_next_pass(machine):
     machine.updater.run_once()
     machine.updater.run_once()
     assert machine.account_totals("d0") == (1, 1, 5)
+
+
+def settle(machine):
+    """Let the databases have been changed some time ago, and be known to be in order."""
+    for _ in range(3):
+        machine.updater.run_once()
+        for path in machine.databases():
+            os.utime(path, (1_700_000_000, 1_700_000_000))
+    machine.updater.run_once()
+
+
+def scribble(path):
+    """Damage a database that nobody would notice who does not open it."""
+    times = os.stat(path)
+    with open(path, "r+b") as file:
+        file.write(b"not SQLite")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_a_database_that_has_not_changed_is_not_opened(machine):
+    machine.put_account_and_container()
+    settle(machine)
+    machine.updater.close()
+    intact = [path.read_bytes() for path in machine.databases()]
+    for path in machine.databases():
+        scribble(path)
+    machine.updater.run_once()
+    for path, content in zip(machine.databases(), intact, strict=True):
+        path.write_bytes(content)
+
+
+def test_a_row_that_waits_beside_a_database_is_a_change(machine):
+    machine.put_account_and_container()
+    settle(machine)
+    for device in DEVICES:
+        machine.put_row(device, "o", size=7)
+    machine.updater.run_once()
+    assert machine.account_totals("d0") == (1, 1, 7)
+
+
+def test_a_database_that_changed_a_moment_ago_is_looked_at_again(machine):
+    # Its next change may come in the same tick of the file system's clock.
+    machine.put_account_and_container()
+    for _ in range(3):
+        machine.updater.run_once()
+    for path in machine.databases():
+        os.utime(path)
+    times = [os.stat(path) for path in machine.databases()]
+    machine.updater.run_once()
+    for device in DEVICES:
+        machine.put_row(device, "o", size=7)
+        Request.blank(f"/{device}/0/a/c").call(machine.containers).read()  # merges it
+    for path, time in zip(machine.databases(), times, strict=True):
+        os.utime(path, ns=(time.st_atime_ns, time.st_mtime_ns))
+        os.utime(f"{path}.pending", ns=(time.st_atime_ns, time.st_mtime_ns))
+    machine.updater.run_once()
+    assert machine.account_totals("d0") == (1, 1, 7)
+
+
+def test_a_malformed_database_does_not_stop_the_others(machine):
+    machine.put_account_and_container("b")
+    broken = machine.databases()
+    for path in broken:
+        path.write_bytes(b"not SQLite" * 1000)
+    machine.put_account_and_container("c")
+    machine.updater.run_once()
+    assert not any(path.exists() for path in broken)
+    assert machine.account_totals("d0")[0] == 1
+
+
+def test_a_container_that_was_never_put_is_not_reported(machine):
+    machine.put_account_and_container()
+    for path in machine.databases():
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("UPDATE container_info SET put_timestamp = '0'")
+            database.commit()
+    machine.updater.run_once()
+    assert machine.servers.sent == []
+
+
+def test_an_account_out_of_reach_is_tried_once_a_pass(machine):
+    for name in ("b", "c", "d"):
+        machine.put_account_and_container(name)
+    machine.servers.out_of_reach = {(ACCOUNT_PORT, device) for device in DEVICES}
+    machine.updater.run_once()
+    assert len(machine.servers.sent) == len(DEVICES) ** 2
+
+
+def test_most_of_an_accounts_replicas_are_enough(machine):
+    machine.put_account_and_container()
+    machine.servers.out_of_reach = {(ACCOUNT_PORT, "d2")}
+    for _ in range(2):
+        machine.updater.run_once()
+    machine.servers.sent.clear()
+    machine.updater.run_once()
+    assert machine.servers.sent == []

@@ -11,7 +11,15 @@ def test_an_account_that_was_never_written_to_looks_empty(store):
     response = store.request("GET", "/v1/AUTH_new?format=json")
     assert (response.status, response.read()) == (200, b"[]")
     assert response.headers["X-Account-Container-Count"] == "0"
-    assert store.request("HEAD", "/v1/AUTH_new").status == 204
+    assert store.request("HEAD", "/v1/AUTH_new").status == 200
+
+
+def test_answers_have_the_headers_that_swifts_have(store):
+    store.request("PUT", "/v1/AUTH_a/c")
+    for method in ("GET", "HEAD"):
+        headers = store.request(method, "/v1/AUTH_a").headers
+        assert headers["Accept-Ranges"] == "bytes"
+        assert "X-Put-Timestamp" not in headers
 
 
 def test_without_autocreate_it_is_404(make_store):
@@ -35,6 +43,26 @@ def test_owner_headers_are_shown_to_owners_only(store):
     assert store.request("HEAD", "/v1/AUTH_a").headers["X-Account-Meta-Temp-Url-Key"] == "secret"
     shown = store.request("HEAD", "/v1/AUTH_a", swift_owner=False).headers
     assert "X-Account-Meta-Temp-Url-Key" not in shown
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ('{ "read-only": ["b"], "admin": ["a"] }', '{"admin":["a"],"read-only":["b"]}'),
+        ('{"admin":["caf\u00c3\u00a9"]}', '{"admin":["caf\\u00e9"]}'),
+        ("{}", None),
+        ("[1]", None),
+        ("garbage", None),
+        ("", None),
+    ],
+)
+def test_an_owner_is_shown_the_accounts_list_in_one_form(store, stored, shown):
+    response = store.request("POST", "/v1/AUTH_a", {"X-Account-Sysmeta-Core-Access-Control": stored})
+    assert response.status == 204
+    for method in ("GET", "HEAD"):
+        headers = store.request(method, "/v1/AUTH_a").headers
+        assert headers.get("X-Account-Access-Control") == shown
+    assert "X-Account-Access-Control" not in store.request("GET", "/v1/AUTH_a", swift_owner=False).headers
 
 
 def test_listings_have_the_containers(store):
@@ -66,6 +94,7 @@ def test_metadata_beyond_the_limits_is_400_and_says_which(store, headers, messag
 def test_a_name_that_is_too_long_is_400(store):
     response = store.request("GET", "/v1/" + "a" * 257)
     assert (response.status, response.read()) == (400, b"Account name length of 257 longer than 256")
+    assert response.headers["Content-Type"] == "text/html; charset=UTF-8"
 
 
 def test_a_deleted_account_is_410_and_its_containers_404(make_store):

@@ -19,6 +19,8 @@ from miniswift.responses import Response
         ("/v2/AUTH_a", 400),
         ("/v1", 412),
         ("/v1/", 412),
+        ("/info%20x", 412),
+        ("/v9", 412),
         ("/", 404),
         ("/v1//c", 404),
         ("/v1/AUTH_a//o", 404),
@@ -131,3 +133,4 @@ def test_options_says_what_is_allowed(store):
     response = store.request("OPTIONS", "/v1/AUTH_a/c/o")
     assert response.status == 200
     assert response.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS, POST, PUT"
+    assert response.headers["Content-Type"] == "text/html; charset=UTF-8"

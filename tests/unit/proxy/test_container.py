@@ -21,6 +21,20 @@ def test_put_twice_head_delete(store):
     assert store.request("DELETE", C).status == 404
 
 
+def test_answers_have_the_headers_that_swifts_have(store, container):
+    for method in ("GET", "HEAD"):
+        headers = store.request(method, C).headers
+        assert headers["Accept-Ranges"] == "bytes"
+        assert "X-Put-Timestamp" not in headers
+    for method in ("POST", "DELETE"):
+        headers = store.request(method, C).headers
+        assert (headers["Content-Type"], headers["Content-Length"]) == ("text/html; charset=UTF-8", "0")
+
+
+def test_a_query_that_is_not_utf8_is_400(store, container):
+    assert store.request("GET", f"{C}?prefix=%ff").status == 400
+
+
 def test_the_account_counts_its_containers(store):
     store.request("PUT", C)
     store.request("PUT", "/v1/AUTH_a/d")
@@ -109,6 +123,7 @@ def test_a_limit_that_is_too_high_is_412(store, container):
 def test_a_name_that_is_too_long_is_400(store):
     response = store.request("PUT", "/v1/AUTH_a/" + "c" * 257)
     assert (response.status, response.read()) == (400, b"Container name length of 257 longer than 256")
+    assert response.headers["Content-Type"] == "text/html; charset=UTF-8"
 
 
 def test_an_account_may_be_limited_in_its_containers(make_store):

@@ -115,7 +115,9 @@ def test_if_none_match_star_keeps_what_is_there(store):
 def test_an_older_write_is_accepted_and_ignored(store):
     store.request("PUT", O, body=b"hello")
     older = {"X-Timestamp": f"{time.time() - 100:.5f}"}
-    assert store.request("PUT", O, older, b"old").status == 202
+    response = store.request("PUT", O, older, b"old")
+    assert response.status == 202
+    assert "Last-Modified" not in response.headers
     assert store.request("GET", O).read() == b"hello"
 
 
@@ -134,7 +136,7 @@ def test_an_older_write_is_accepted_and_ignored(store):
 def test_ranges(store, header, status, body):
     store.request("PUT", O, body=b"0123456789")
     response = store.request("GET", O, {"Range": header})
-    assert response.status == status
+    assert (response.status, response.headers["Accept-Ranges"]) == (status, "bytes")
     if body is not None:
         assert response.read() == body
 
@@ -234,6 +236,39 @@ def test_the_expirers_queue_hears_of_it(store):
     (row,) = json.loads(store.request("GET", f"/v1/.expiring_objects/{container:010d}").read())
     assert row["name"] == f"{delete_at}-AUTH_a/c/o"
     assert row["content_type"] == "text/plain;swift_expirer_bytes=5"
+
+
+def expire(store):
+    """Put an object that expired in 1970, as replication may bring one."""
+    headers = {"X-Timestamp": "900", "X-Delete-At": "1000", "X-Backend-Replication": "true"}
+    assert store.request("PUT", O, headers, b"hello").status == 201
+
+
+def test_an_expired_object_is_opened_for_who_may_and_says_so(make_store):
+    store = make_store(allow_open_expired=True)
+    store.request("PUT", C)
+    expire(store)
+    for method, found in (("GET", 200), ("HEAD", 200), ("POST", 202)):
+        assert store.request(method, O).status == 404
+        assert store.request(method, O, {"X-Open-Expired": "false"}).status == 404
+        assert store.request(method, O, {"X-Open-Expired": "True"}).status == found
+    assert store.request("GET", O).read() == b"hello"  # the POST came without X-Delete-At
+
+
+def test_expired_objects_stay_closed_by_default(store):
+    expire(store)
+    for method in ("GET", "HEAD", "POST"):
+        assert store.request(method, O, {"X-Open-Expired": "true"}).status == 404
+
+
+def test_a_delete_may_depend_on_the_time_of_expiry(store):
+    delete_at = str(int(time.time()) + 1000)
+    store.request("PUT", O, {"X-Delete-At": delete_at}, b"hello")
+    assert store.request("DELETE", O, {"X-If-Delete-At": "bad"}).status == 400
+    assert store.request("DELETE", O, {"X-If-Delete-At": "1000"}).status == 412
+    assert store.request("GET", O).status == 200
+    assert store.request("DELETE", O, {"X-If-Delete-At": delete_at}).status == 204
+    assert store.request("GET", O).status == 404
 
 
 def test_an_object_in_no_container_is_404(store):

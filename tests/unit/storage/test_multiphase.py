@@ -98,7 +98,7 @@ def test_footers_say_what_the_row_should_be(node):
     assert node.containers.sent[0][1].headers["X-Etag"] == "other"
 
 
-def test_a_commit_is_confirmed_when_the_object_is_durable(node):
+def test_a_commit_waits_for_the_word(node):
     first = object_document() + footer_document() + b"--%s\r\n" % BOUNDARY
     phases = PhasedInput(first, COMMIT)
     assert put(node, phases, X_Backend_Obj_Multiphase_Commit="yes").status == 201
@@ -107,9 +107,10 @@ def test_a_commit_is_confirmed_when_the_object_is_durable(node):
 
 
 @pytest.mark.parametrize("second", [b"", b"X-Document: something else\r\n\r\n\r\n--deadbeef--"])
-def test_without_the_word_to_commit_nothing_is_acknowledged(node, second):
+def test_without_the_word_to_commit_nothing_is_stored(node, second):
     phases = PhasedInput(object_document() + footer_document() + b"--%s\r\n" % BOUNDARY, second)
     assert put(node, phases, X_Backend_Obj_Multiphase_Commit="yes").status in (400, 499)
+    assert node.files("objects/*/???") == []
 
 
 END = b"--%s--" % BOUNDARY
@@ -121,6 +122,14 @@ BAD_BODIES = {
     "damaged footers": (object_document() + footer_document(digest=b"0" * 32) + END, 422),
     "footers without MD5": (object_document() + document([], b"{}") + END, 400),
     "footers that are a list": (object_document() + footer_document([]) + END, 400),
+    "footers that are no headers": (
+        object_document() + footer_document({"X-Object-Meta-A": "\u2603"}) + END,
+        400,
+    ),
+    "footers of two lines": (
+        object_document() + footer_document({"X-Object-Meta-A": "a\r\nb: c"}) + END,
+        400,
+    ),
     "an ETag of something else": (object_document() + footer_document({"ETag": "0" * 32}) + END, 422),
     "a size of something else": (object_document(b"hell") + footer_document({}) + END, 499),
     "endless headers": (b"--%s\r\n" % BOUNDARY + b"a: b\r\n" * 5000, 400),
