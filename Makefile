@@ -3,6 +3,7 @@
 #   .venv/        miniswift (editable), its tests' tools, the clients
 #   .venv-swift/  a real OpenStack Swift, for the interop tests and the benchmark; apart from .venv,
 #                 so that egg:swift#NAME there is Swift's and here is ours
+#   .venv-conformance/  what runs Swift's own functional tests, and these tests
 
 PYTHON ?= python3
 SERVE ?=
@@ -13,7 +14,7 @@ CODE := miniswift middleware benchmarks tests bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # both environments install this checkout
-.PHONY: help serve test lint unit functional interop bench clean
+.PHONY: help serve test lint unit functional interop conformance bench clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 /p' Makefile | awk '{printf "  %s %-11s", $$1, $$2; $$1=$$2=""; print}'
@@ -40,12 +41,15 @@ functional: .venv/.installed ## the tests that run miniswift as processes
 interop: .venv/.installed .venv-swift/.installed ## the tests with a real Swift on the other side
 	.venv/bin/python -m pytest tests/interop $(TESTS)
 
+conformance: .venv/.installed .venv-conformance/.installed ## Swift's own functional tests; a selection by TESTS="-k copy"
+	.venv/bin/python -m tests.conformance.run $(TESTS)
+
 bench: .venv/.installed .venv-swift/.installed ## compare with a real Swift; options by BENCH="--only PUT --save"
 	@$(call need,memcached,memcached)
 	.venv/bin/python -m benchmarks.run $(BENCH)
 
 clean: ## remove what make and the tests made; miniswift-data stays
-	rm -rf .venv .venv-swift .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-swift .venv-conformance .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # --- virtual environments --------------------------------------------------------------------------
@@ -65,6 +69,18 @@ clean: ## remove what make and the tests made; miniswift-data stays
 	@echo "installing a real Swift into .venv-swift (a minute, once)"
 	@$(call make_venv,.venv-swift)
 	@$(call pip_install,.venv-swift,-e '.[interop]')
+	@touch $@
+
+.venv-conformance/.installed: tests/conformance/requirements.txt
+	@$(call need,gcc,gcc)
+	@$(call need_library,erasurecode,liberasurecode-dev)
+	@echo "installing Swift's functional tests into .venv-conformance (two minutes, once)"
+	@$(call make_venv,.venv-conformance)
+	@$(call pip_install,.venv-conformance,-r tests/conformance/requirements.txt)
+	@rm -rf .venv-conformance/swift-src .venv-conformance/sdist && mkdir .venv-conformance/swift-src
+	@.venv-conformance/bin/python -m pip download --quiet --quiet --disable-pip-version-check --no-input \
+		--no-deps --no-binary swift --dest .venv-conformance/sdist "$$(grep ^swift $<)"
+	@tar -xzf .venv-conformance/sdist/swift-*.tar.gz -C .venv-conformance/swift-src --strip-components=1
 	@touch $@
 
 comma := ,

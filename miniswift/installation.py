@@ -136,8 +136,8 @@ bind_port = {addresses.port}
 swift_dir = {self.etc}
 
 [pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck proxy-logging cache listing_formats authtoken keystoneauth
-    copy proxy-logging proxy-server
+pipeline = catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats authtoken
+    keystoneauth copy proxy-logging proxy-server
 
 [app:proxy-server]
 use = egg:swift#proxy
@@ -162,6 +162,9 @@ use = egg:swift#proxy_logging
 [filter:cache]
 use = egg:swift#memcache
 # memcache_servers = 127.0.0.1:11211
+
+[filter:cors]
+use = egg:miniswift#cors
 
 [filter:listing_formats]
 use = egg:swift#listing_formats

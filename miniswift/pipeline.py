@@ -30,10 +30,12 @@ logger = logging.getLogger(__name__)
 
 _SWIFT_EGG = re.compile(r"egg:swift#(\w[\w.-]*)")
 
-# A filter that must be there, and the filters that it must stand behind, as Swift has it.
+# A filter that must be there, and the filters that it must stand behind, as Swift has it (whose proxy does
+# itself what cors does).
 _REQUIRED = (
     ("catch_errors", ()),
     ("gatekeeper", ("catch_errors",)),
+    ("cors", ("catch_errors", "gatekeeper", "healthcheck", "proxy_logging", "memcache", "cache")),
     ("listing_formats", ("catch_errors", "gatekeeper", "proxy_logging", "memcache", "cache")),
     ("copy", ("catch_errors", "gatekeeper", "authtoken", "tempauth", "keystoneauth", "staticweb")),
 )
@@ -84,7 +86,8 @@ def _with_required(loader: _Loader, filters: list[Any], file: str) -> Iterator[A
         names = [_filter_name(context) for context in contexts]
         if name in names:
             continue
-        after = [index for index, other in enumerate(names) if other in predecessors]
+        # A predecessor that comes twice (proxy_logging does) counts where it comes first.
+        after = [names.index(other) for other in predecessors if other in names]
         position = max(after) + 1 if after else 0
         contexts.insert(position, loader.get_context(loadwsgi.FILTER, f"egg:miniswift#{name}", {}))
         logger.info("%s: filter %s is missing in the pipeline and was inserted", file, name)

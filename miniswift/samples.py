@@ -57,7 +57,7 @@ def _proxy() -> list[Section]:
         Section(
             "pipeline:main",
             (
-                "pipeline = catch_errors gatekeeper healthcheck proxy-logging cache listing_formats",
+                "pipeline = catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats",
                 "    authtoken keystoneauth copy proxy-logging proxy-server",
             ),
             about="The outermost filter first. For users in this file put tempauth in place of "
@@ -84,6 +84,11 @@ def _filters() -> list[Section]:
         _HEALTHCHECK,
         section("proxy-logging", "access_line:ProxyLoggingSettings"),
         section("cache", "cache:CacheSettings"),
+        section(
+            "cors",
+            "cors:CorsSettings",
+            about="What is not said here is taken from [app:proxy-server], where Swift has these options.",
+        ),
         section("listing_formats"),
         section(
             "authtoken",

@@ -60,7 +60,7 @@ class ServerSettings(Settings):
     )
     header_timeout: float = option(seconds, "10", "seconds a request's line and headers may take together")
     max_request_line: int = option(positive, "8192", "bytes of the request line")
-    # Twice the longest value that Swift's constraints let through, so it is the application that explains them.
+    # Twice the longest value that Swift's constraints allow, so that the application says what is wrong.
     max_header_line: int = option(positive, "16384", "bytes of a header", "max_header_size")
     max_header_count: int = option(positive, "256", "headers of a request")
     max_head_size: int = option(positive, "131072", "bytes of the request line and all headers together")

@@ -83,6 +83,9 @@ class Application:
         self.logger = logger
         self.recheck_account_existence = settings.recheck_account_existence
         self.recheck_container_existence = settings.recheck_container_existence
+        self.cors_allow_origin = settings.cors_allow_origin
+        self.cors_expose_headers = settings.cors_expose_headers
+        self.strict_cors_mode = settings.strict_cors_mode
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:

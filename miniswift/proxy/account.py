@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from miniswift.backend import BackendRequest
+from miniswift.info import INFO_ONLY
 from miniswift.proxy.constraints import check_metadata, check_name_length, refuse
 from miniswift.proxy.controller import Controller
 from miniswift.responses import Headers, Response
@@ -26,6 +27,8 @@ class AccountController(Controller):
         return tuple(verb for verb in self.verbs if verb not in ("PUT", "DELETE"))
 
     def GET(self) -> Response:
+        if INFO_ONLY in self.environ:
+            return Response(self.app.infos.account(self.environ, self.account)["status"], body=b"")
         self._check_name()
         ring = self.app.account_ring
         part = self.app.cluster.part(ring, self.account)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from miniswift.backend import BackendRequest
+from miniswift.info import INFO_ONLY
 from miniswift.proxy.constraints import check_metadata, check_name_length, refuse
 from miniswift.proxy.controller import Controller
 from miniswift.responses import Headers, HTTPError, Response
@@ -20,6 +21,9 @@ class ContainerController(Controller):
 
     def GET(self) -> Response:
         app = self.app
+        if INFO_ONLY in self.environ:
+            info = app.infos.container(self.environ, self.account, self.container)
+            return Response(info["status"], body=b"")
         if not app.infos.account_exists(self.environ, self.account):
             self.authorize(None)
             raise HTTPError(404)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 OUTCOMES = (PASSED, FAILED, SKIPPED)
+_TAGS = {"failure": FAILED, "error": FAILED, "skipped": SKIPPED}
 
 
 @dataclass
@@ -19,31 +20,27 @@ class Report:
     """The outcomes of one run. Names are `file::Class::test`, the file relative to test/functional."""
 
     outcomes: dict[str, str] = field(default_factory=dict)
-    messages: dict[str, str] = field(default_factory=dict)  # of what failed or was skipped: its first line
+    messages: dict[str, str] = field(default_factory=dict)  # the first line of what pytest says to it
     reasons: dict[str, str] = field(default_factory=dict)  # of failures that are known
 
     @classmethod
     def of(cls, junit: Path, known: Mapping[str, str]) -> Report:
         """Read a JUnit file; `known` maps patterns of names to the reasons why they may fail."""
         report = cls()
-        for case in ET.parse(junit).getroot().iter("testcase"):  # noqa: S314 - our own pytest wrote it
+        for case in ET.parse(junit).getroot().iter("testcase"):
             report._add(case, known)
         return report
 
     def _add(self, case: ET.Element, known: Mapping[str, str]) -> None:
         name = _name(case)
-        failure = next((case.find(tag) for tag in ("failure", "error") if case.find(tag) is not None), None)
-        skip = case.find("skipped")
-        found = failure if failure is not None else skip
-        if failure is not None:
-            outcome = FAILED
-        elif skip is not None and self.outcomes.get(name) != FAILED:  # the tear-down of a failure is a case too
-            outcome = SKIPPED
-        else:
-            outcome = self.outcomes.get(name, PASSED)
-        self.outcomes[name] = outcome
-        if found is not None:
-            self.messages[name] = (found.get("message") or "").strip().partition("\n")[0]
+        outcome, message = PASSED, ""
+        for element in case:
+            if element.tag in _TAGS:
+                outcome = _TAGS[element.tag]
+                message = (element.get("message") or "").strip().partition("\n")[0]
+        if self.outcomes.get(name) == FAILED:  # and this is its tear-down
+            return
+        self.outcomes[name], self.messages[name] = outcome, message
         reason = next((why for pattern, why in known.items() if fnmatch.fnmatchcase(name, pattern)), None)
         if outcome == FAILED and reason:
             self.reasons[name] = reason
@@ -76,9 +73,11 @@ class Report:
         print(f"{'':36}{'tests':>7}" + "".join(f"{outcome:>9}" for outcome in OUTCOMES))
         for file, counts in rows:
             print(f"{file:36}{sum(counts.values()):7}" + "".join(f"{counts[o]:9}" for o in OUTCOMES))
-        known = Counter(self.reasons.values())
-        for reason, number in known.most_common():
-            print(f"known: {number} fail because {reason}")
+        skipped = Counter(self.messages[name] for name in self.names(SKIPPED))
+        for message, number in skipped.most_common():
+            print(f"skipped {number:4}  {message}")
+        for reason, number in Counter(self.reasons.values()).most_common():
+            print(f"failed  {number:4}  {reason}")
         for name in self.unknown_failures:
             print(f"FAILED {name}\n       {self.messages[name][:200]}")
 
@@ -91,7 +90,7 @@ class Report:
                 name: {"message": self.messages[name], "known": self.reasons.get(name)}
                 for name in self.names(FAILED)
             },
-            "skipped": Counter(self.messages.get(name, "") for name in self.names(SKIPPED)).most_common(),
+            "skipped": Counter(self.messages[name] for name in self.names(SKIPPED)).most_common(),
         }
         file.write_text(json.dumps(document, indent=1) + "\n")
 
@@ -99,5 +98,5 @@ class Report:
 def _name(case: ET.Element) -> str:
     """test.functional.s3api.test_acl.TestX + test_y -> s3api/test_acl.py::TestX::test_y."""
     words = (case.get("classname") or case.get("name") or "").split(".")[2:]
-    modules = [word for word in words if word == "tests" or word.islower()]
+    modules = [word for word in words if word.islower()]
     return "::".join(["/".join(modules) + ".py", *words[len(modules) :], case.get("name") or ""])

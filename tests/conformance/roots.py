@@ -32,21 +32,23 @@ def scratch_root(given: Path | None = None) -> Iterator[Path]:
     """
     with contextlib.ExitStack() as stack:
         for parent in [given] if given else [Path(tempfile.gettempdir()), *map(Path, CANDIDATES)]:
-            if parent.is_dir() and os.access(parent, os.W_OK):
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-", dir=parent)))
+            if os.access(parent, os.W_OK):
+                folder = _temporary_folder(stack, parent)
                 if takes_large_attributes(folder):
                     yield folder
                     return
         if given:
             raise NoFileSystem(f"{given} does not keep {NEEDED} bytes of extended attributes a file")
-        mount_point = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-")))
+        mount_point = _temporary_folder(stack)
         for mount in (_mount_tmpfs, _mount_xfs):
             if os.geteuid() == 0 and mount(mount_point, stack) and takes_large_attributes(mount_point):
                 yield mount_point
                 return
-        raise NoFileSystem(
-            "no file system here keeps large extended attributes: give a folder on XFS with --dir, or run as root"
-        )
+        raise NoFileSystem("nothing here keeps large extended attributes: be root, or --dir a folder on XFS")
+
+
+def _temporary_folder(stack: contextlib.ExitStack, parent: Path | None = None) -> Path:
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-", dir=parent)))
 
 
 def takes_large_attributes(folder: Path) -> bool:
@@ -68,7 +70,7 @@ def _mount_tmpfs(mount_point: Path, stack: contextlib.ExitStack) -> bool:
 def _mount_xfs(mount_point: Path, stack: contextlib.ExitStack) -> bool:
     if not shutil.which("mkfs.xfs"):
         return False
-    image = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-"))) / "xfs"
+    image = _temporary_folder(stack) / "xfs"
     with image.open("wb") as file:
         file.truncate(IMAGE_SIZE)
     subprocess.run(["mkfs.xfs", "-q", str(image)], check=True)

@@ -11,10 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+from tests.conformance.auth import AUTHS, Auth
 from tests.conformance.known import KNOWN
 from tests.conformance.report import Report
 from tests.conformance.roots import NoFileSystem, scratch_root
-from tests.conformance.store import make_store
+from tests.conformance.store import make_accounts, make_store
 from tests.conformance.suite import CHECKOUT, Suite, SuiteMissing
 from tests.functional.processes import NeverHappened
 
@@ -22,32 +23,40 @@ from tests.functional.processes import NeverHappened
 def main(arguments: list[str] | None = None) -> int:
     options, selection = _parser().parse_known_args(arguments)
     suite = Suite(options.suite_python.absolute(), options.suite_source.absolute())
-    results: Path = options.results.absolute()
-    results.mkdir(parents=True, exist_ok=True)
+    failures = 0
     try:
         suite.check()
-        return _run(suite, results, options.dir, options.workers, selection)
+        for name in options.auth or AUTHS:
+            failures += _run(suite, AUTHS[name], options, selection)
     except (NoFileSystem, SuiteMissing, NeverHappened) as error:
         print(f"conformance: {error}", file=sys.stderr)
         return 2
+    return 1 if failures else 0
 
 
-def _run(suite: Suite, results: Path, folder: Path | None, workers: int, selection: list[str]) -> int:
+def _run(suite: Suite, auth: Auth, options: argparse.Namespace, selection: list[str]) -> int:
+    """Run them once; the number of failures that are not known."""
+    results: Path = options.results.absolute() / auth.name
+    results.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    with scratch_root(folder) as scratch, make_store(scratch / "data", workers) as store:
-        print(f"Swift's functional tests against {store.url}, data in {scratch}", flush=True)
+    with (
+        scratch_root(options.dir) as scratch,
+        make_store(scratch / "data", auth, options.workers) as store,
+    ):
+        make_accounts(store, auth)
+        print(f"Swift's functional tests, {auth.name}: {store.url}, data in {scratch}", flush=True)
         try:
-            junit = suite.run(store.url, results, selection)
+            junit = suite.run(store.url, auth.test_conf(store), results, selection)
         finally:
             (results / "serve.log").write_text(store.printed())
     seconds = round(time.monotonic() - started)
     report = Report.of(junit, KNOWN)
     report.print()
-    report.save(results / "results.json", seconds=seconds, selection=selection)
+    report.save(results / "results.json", auth=auth.name, seconds=seconds, selection=selection)
     for pattern in report.unneeded(KNOWN):
         print(f"listed as failing, yet all of them pass: {pattern}")
-    print(f"{seconds} s; {results}/ has results.json, junit.xml, pytest.log and serve.log")
-    return 1 if report.unknown_failures else 0
+    print(f"{seconds} s; {results}/ has results.json, junit.xml, pytest.log and serve.log\n")
+    return len(report.unknown_failures)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m tests.conformance.run",
         description="Other arguments are pytest's, for example: test/functional/test_object.py -k metadata",
     )
+    parser.add_argument("--auth", action="append", choices=AUTHS, help="how users sign in (default: each)")
     parser.add_argument("--dir", type=Path, help="a folder on a file system with large extended attributes")
     parser.add_argument("--workers", type=int, default=2, help="of miniswift serve (default: 2)")
     parser.add_argument("--results", type=Path, default=CHECKOUT / "build/conformance")

@@ -10,6 +10,10 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 TEST_TIMEOUT_S = 180
 ALL_TESTS = "test/functional"
+OPTIONS = (
+    "-q", "--tb=short", f"--timeout={TEST_TIMEOUT_S}", "-o", "addopts=", "-o", "junit_family=xunit2",
+    "-o", "python_files=test_*.py tests.py", "-p", "no:requests_mock", "-p", "no:cacheprovider",
+)  # fmt: skip
 
 CONF = """\
 [s3api_test]
@@ -24,8 +28,7 @@ secret_key3 = testing3
 s3_acl_tests_enabled = True
 
 [func_test]
-auth_uri = {url}/auth/v1.0
-s3_storage_url = {url}/
+{auth}s3_storage_url = {url}/
 s3_region = us-east-1
 account = test
 username = tester
@@ -75,20 +78,19 @@ class Suite:
             if not path.exists():
                 raise SuiteMissing(f"{path} is missing; `make conformance` installs it")
 
-    def run(self, url: str, results: Path, arguments: list[str]) -> Path:
-        """Run the tests that pytest's `arguments` select against the store at `url`; the JUnit file."""
+    def run(self, url: str, auth: str, results: Path, arguments: list[str]) -> Path:
+        """Run the tests that pytest's `arguments` select against the store at `url`; the JUnit file.
+
+        `auth` is what their configuration says of signing in.
+        """
         conf, junit = results / "test.conf", results / "junit.xml"
-        conf.write_text(CONF.format(url=url))
+        conf.write_text(CONF.format(url=url, auth=auth))
         junit.unlink(missing_ok=True)
-        command = [str(self.python), "-m", "pytest", "-q", "--tb=short", f"--timeout={TEST_TIMEOUT_S}"]
-        command += ["-p", "no:requests_mock", "-p", "no:cacheprovider", "-o", "addopts="]
-        command += ["-o", "python_files=test_*.py tests.py", "-o", "junit_family=xunit2", f"--junitxml={junit}"]
+        command = [str(self.python), "-m", "pytest", *OPTIONS, f"--junitxml={junit}", *arguments]
         if not any(argument.startswith("test/") for argument in arguments):
             command.append(ALL_TESTS)
         with (results / "pytest.log").open("wb") as log:
-            subprocess.run(
-                command + arguments, cwd=self.source, env=_environ(conf), stdout=log, stderr=log, check=False
-            )
+            subprocess.run(command, cwd=self.source, env=_environ(conf), stdout=log, stderr=log, check=False)
         if not junit.exists():
             raise SuiteMissing(f"pytest did not run; {log.name} tells why")
         return junit

@@ -171,6 +171,7 @@ class SeparateServers:
 def set_options(conf: Path, section: str, **options: str) -> None:
     """Change a conf file as an operator with an editor does; a section that is missing is added."""
     parser = configparser.RawConfigParser(default_section="no section is one")
+    parser.optionxform = str  # type: ignore[assignment, method-assign]  # SERVICE_… is not service_…
     parser.read(conf)
     if not parser.has_section(section):
         parser.add_section(section)

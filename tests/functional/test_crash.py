@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import http.client
 import itertools
-import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,8 @@ from urllib.parse import quote
 
 import pytest
 
+from miniswift.cluster import Cluster
+from miniswift.storage.check import check_devices
 from tests.functional.client import Client
 from tests.functional.cluster import ServeProcess
 from tests.functional.processes import wait_until
@@ -113,12 +114,10 @@ def check_totals(client: Client) -> None:
     wait_until(lambda: totals() == listed(), UPDATED_S, "the account's totals to agree with the listing")
 
 
-def check_databases(devices: Path) -> None:
-    found = list(devices.rglob("*.db"))
-    assert found
-    for file in found:
-        with contextlib.closing(sqlite3.connect(file)) as database:
-            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)], file
+def check_disks(root: Path) -> None:
+    """Nothing on the devices contradicts what ARCHITECTURE.md promises of them."""
+    assert list((root / "devices").rglob("*.db"))
+    assert check_devices(root / "devices", Cluster.load(root / "etc"), after_crash=True) == []
 
 
 @pytest.fixture(scope="module")
@@ -145,4 +144,4 @@ def test_acknowledged_objects_survive_kill_9_of_every_process(process: ServeProc
             check_objects(client, uploaders)
             check_totals(client)
     process.stop()
-    check_databases(process.root / "devices")
+    check_disks(process.root)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 from miniswift.storage import pickles, xattrs
 
-# Columns that hold the moment a database was made, or its own name.
-_OWN_COLUMNS = frozenset({"created_at", "id", "status_changed_at", "ROWID", "hash"})
+# What a copy of a database has for itself: when it was made, its name, how far daemons came with it.
+_OWN_COLUMNS = frozenset({"created_at", "hash", "id", "reconciler_sync_point", "ROWID", "status_changed_at"})
 _SYNC_TABLES = frozenset({"incoming_sync", "outgoing_sync", "sqlite_sequence"})
 
 
@@ -49,26 +48,33 @@ def async_pendings(device: Path) -> dict[str, Any]:
 
 
 def databases(device: Path, kind: str) -> dict[str, Any]:
-    """Every database of a kind ("account" or "container"), by its path: tables with their rows."""
-    return {str(file.relative_to(device)): _tables(file) for file in device.glob(f"{kind}s/*/*/*/*.db")}
+    """Every database of a kind ("account" or "container"), by its path: tables with their rows.
+
+    What a copy has for itself alone is left out.
+    """
+    files = sorted(device.glob(f"{kind}s/*/*/*/*.db"))
+    return {str(file.relative_to(device)): _tables(file) for file in files}
 
 
-def schemas(device: Path, kind: str) -> set[tuple[str, str, str]]:
-    """Type, name and definition of what the databases of a kind are made of; white space does not count."""
-    found = set()
+def schemas(device: Path, kind: str) -> set[Any]:
+    """What the databases of a kind are made of: tables with their columns; all else by name."""
+    found: set[Any] = set()
     for file in device.glob(f"{kind}s/*/*/*/*.db"):
         with contextlib.closing(sqlite3.connect(file)) as connection:
-            for type_, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master"):
-                found.add((type_, name, re.sub(r"[\s;]+", "", sql or "").lower()))
+            for type_, name in connection.execute("SELECT type, name FROM sqlite_master").fetchall():
+                # Of a column: its name, type, whether it may be NULL, default, and place in the primary key.
+                columns = connection.execute(f"PRAGMA table_info({name})").fetchall()
+                found.add((type_, name, frozenset(tuple(column[1:]) for column in columns)))
     return found
 
 
 def _tables(file: Path) -> dict[str, Any]:
     with contextlib.closing(sqlite3.connect(file)) as connection:
         connection.row_factory = sqlite3.Row
-        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        query = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+        names = [row[0] for row in connection.execute(query)]
         return {
-            name: sorted(_row(row) for row in connection.execute(f"SELECT * FROM {name}"))  # noqa: S608
+            name: sorted(_row(row) for row in connection.execute(f"SELECT * FROM {name}"))
             for name in names
             if name not in _SYNC_TABLES
         }
@@ -76,4 +82,4 @@ def _tables(file: Path) -> dict[str, Any]:
 
 def _row(row: sqlite3.Row) -> list[tuple[str, str]]:
     own = _OWN_COLUMNS if "id" in row.keys() else frozenset({"ROWID"})  # noqa: SIM118
-    return [(name, str(row[name])) for name in row.keys() if name not in own]  # noqa: SIM118
+    return sorted((name, str(row[name])) for name in row.keys() if name not in own)  # noqa: SIM118

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http.client
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from miniswift.ring import Node
@@ -20,6 +20,10 @@ class NodeClient:
     node: Node
     part: int
     names: tuple[str, ...]
+
+    def below(self, name: str) -> NodeClient:
+        """The same server and partition, asked about a row of the account or container."""
+        return replace(self, names=(*self.names, name))
 
     def __call__(
         self,

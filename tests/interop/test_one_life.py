@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.functional.client import Client
 from tests.interop.clusters import MINISWIFT, RINGS, SWIFT, Backends, Proxy
 from tests.interop.life import CHAPTERS
 from tests.interop.scenes import Scene, differences
-from tests.interop.teller import Chapter, tell
+from tests.interop.teller import BODY, TEXT, Chapter, tell, wsgi
 
 REFERENCE = (SWIFT, "swift")
 PAIRINGS = [(proxy, ring) for ring in RINGS for proxy in (SWIFT, MINISWIFT) if (proxy, ring) != REFERENCE]
@@ -45,11 +46,12 @@ class Told:
 
     def _tell(self, proxy: str, ring: str, chapter: Chapter) -> list[Scene] | AssertionError:
         try:
-            return tell(self._proxy(proxy, ring), chapter)
+            return tell(self.proxy(proxy, ring), chapter)
         except AssertionError as error:
             return error
 
-    def _proxy(self, proxy: str, ring: str) -> Proxy:
+    def proxy(self, proxy: str, ring: str) -> Proxy:
+        """A proxy in front of a ring, started when it is first asked for."""
         if (proxy, ring) not in self._proxies:
             self._proxies[proxy, ring] = self._stack.enter_context(Proxy(self._backends(ring), proxy))
         return self._proxies[proxy, ring]
@@ -71,3 +73,25 @@ def test_swift_itself_answers_so(told: Told, chapter: str) -> None:
 def test_answers_are_those_of_swift(told: Told, proxy: str, ring: str, chapter: str) -> None:
     found = differences(told(*REFERENCE, chapter), told(proxy, ring, chapter))
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("ring", RINGS)
+@pytest.mark.parametrize(("writer", "reader"), [(SWIFT, MINISWIFT), (MINISWIFT, SWIFT)])
+def test_one_proxy_shows_what_the_other_stored(told: Told, ring: str, writer: str, reader: str) -> None:
+    account, value = f"/v1/AUTH_by_{writer}", wsgi("grün ☃")
+    with (
+        Client.login(told.proxy(writer, ring).auth("reseller")) as theirs,
+        Client.login(told.proxy(reader, ring).auth("reseller")) as ours,
+    ):
+        theirs.prefix = ours.prefix = account
+        assert theirs.put("/c", headers={"X-Container-Meta-Colour": value}).status == 201
+        assert theirs.put("/c/%E2%98%83", BODY, {**TEXT, "X-Object-Meta-Colour": value}).status == 201
+        assert ours.head("/c").headers["X-Container-Meta-Colour"] == value
+        found = ours.get("/c/%E2%98%83")
+        assert (found.body, found.headers["X-Object-Meta-Colour"]) == (BODY, value)
+        assert ours.post("/c/%E2%98%83", {"X-Object-Meta-Shape": "round"}).status == 202
+        assert theirs.head("/c/%E2%98%83").headers["X-Object-Meta-Shape"] == "round"
+        assert theirs.listing("/c") == ours.listing("/c")
+        assert ours.delete("/c/%E2%98%83").status == 204
+        assert theirs.get("/c/%E2%98%83").status == 404
+        assert ours.delete("/c").status == 204

@@ -122,8 +122,27 @@ def test_filters_that_the_proxy_needs_are_inserted_where_they_belong(conf, tmp_p
     caplog.set_level(logging.INFO)
     app = load_app(conf(PROXY.format(swift_dir=swift_dir(tmp_path), option="")))
     names = [type(part).__module__.rpartition(".")[2] for part in app._pipeline]
-    assert names == ["catch_errors", "gatekeeper", "copy", "listing_formats", "healthcheck", "proxy"]
+    assert names == ["catch_errors", "gatekeeper", "copy", "listing_formats", "healthcheck", "cors", "proxy"]
     assert "filter gatekeeper is missing" in caplog.text
+
+
+def test_a_filter_is_inserted_behind_the_first_access_log_not_the_last(conf, tmp_path):
+    text = PROXY.replace("= healthcheck proxy-server", "= proxy-logging tempauth proxy-logging proxy-server")
+    for name in ("proxy-logging", "tempauth"):
+        text += f"[filter:{name}]\nuse = egg:swift#{name.replace('-', '_')}\n"
+    app = load_app(conf(text.format(swift_dir=swift_dir(tmp_path), option="")))
+    names = [type(part).__module__.rpartition(".")[2] for part in app._pipeline]
+    first, auth = names.index("proxy_logging"), names.index("tempauth")
+    assert all(first < names.index(name) < auth for name in ("cors", "listing_formats"))
+
+
+def test_cors_takes_the_options_of_the_proxy(conf, tmp_path):
+    folder = swift_dir(tmp_path)
+    app = load_app(conf(PROXY.format(swift_dir=folder, option="cors_allow_origin = http://page")))
+    answer = Request.blank("/healthcheck", "GET", {"Origin": "http://page"}).call(app)
+    assert "Access-Control-Allow-Origin" not in answer.headers  # answered outside of cors
+    answer = Request.blank("/v1/AUTH_a", "GET", {"Origin": "http://page"}).call(app)
+    assert answer.headers["Access-Control-Allow-Origin"] == "http://page"
 
 
 def test_a_bad_value_is_reported_with_file_section_and_option(conf, tmp_path):

@@ -78,7 +78,7 @@ def test_a_violation_is_named(node, problem, damage):
 
 PENDINGS = {
     "it does not say what to do": pickles.dumps({"op": "POST"}),
-    "malformed": b"junk",
+    "it ends in the middle": b"junk",
     "'' is not the time of an update": update_of("o", ""),
     "which does not belong there": update_of("o", "0000000001.00000"),
 }
