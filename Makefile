@@ -24,6 +24,7 @@ serve: .venv/.installed ## run miniswift here; options by SERVE="--port 8081 --r
 
 test: lint .venv-swift/.installed ## lint, types and all tests; a selection by TESTS="-k upload"
 	@$(call need,memcached,memcached)
+	@$(call need,rsync,rsync)
 	.venv/bin/python -m pytest $(TESTS)
 
 lint: .venv/.installed ## style and types
@@ -39,6 +40,8 @@ functional: .venv/.installed ## the tests that run miniswift as processes
 	.venv/bin/python -m pytest tests/functional $(TESTS)
 
 interop: .venv/.installed .venv-swift/.installed ## the tests with a real Swift on the other side
+	@$(call need,memcached,memcached)
+	@$(call need,rsync,rsync)
 	.venv/bin/python -m pytest tests/interop $(TESTS)
 
 conformance: .venv/.installed .venv-conformance/.installed ## Swift's own functional tests; a selection by TESTS="-k copy"

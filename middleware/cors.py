@@ -88,7 +88,7 @@ class Cors:
         asked = dict(environ)  # as it came: others may write over it
 
         def start(status: str, headers: HeaderList, exc_info: Any = None) -> Any:
-            headers = self._told(Headers(headers), asked, origin)
+            headers = self._told(Headers.of_list(headers), asked, origin)
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
         return self._app(environ, start)

@@ -17,7 +17,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Sequence
 
-from miniswift import concurrency
+from miniswift import concurrency, logs
 from miniswift.backend import BackendRequest, Transport, TransportError
 from miniswift.config import Settings, count, option, positive, seconds
 from miniswift.errors import BadRequestBody, ClientDisconnected, ClientTimeout, TimestampError
@@ -193,6 +193,7 @@ class _Results:
 
     def __init__(self, count: int) -> None:
         self._count = count
+        self._transaction = logs.trans_id.get()
         self.responses: list[Response] = []
         self.changed = Signal()
 
@@ -200,12 +201,15 @@ class _Results:
         concurrency.spawn_n(self._run, function, *args)
 
     def _run(self, function: Callable[..., Response], *args: object) -> None:
+        logs.trans_id.set(self._transaction)  # a green thread starts without one
+        response = Response(500)  # of an error that nobody foresaw: it must not keep the others waiting
         try:
             response = function(*args)
         except (ClientDisconnected, ClientTimeout, BadRequestBody, HTTPError, UploadAbandoned):
             response = Response(499)  # whoever reads the client has the error itself
-        self.responses.append(response)
-        self.changed.set()
+        finally:
+            self.responses.append(response)
+            self.changed.set()
 
     @property
     def all_in(self) -> bool:

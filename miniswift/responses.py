@@ -75,6 +75,20 @@ class Headers(dict[str, str]):
         super().__init__()
         self.update(items, **named)
 
+    @classmethod
+    def of_list(cls, items: HeaderList) -> Headers:
+        """From what an application gave to start_response: a name that comes again there is a list here.
+
+        RFC 9110 5.3; two filters that want different credentials each add a WWW-Authenticate.
+        """
+        headers = cls(items)
+        if len(headers) < len(items):
+            headers.clear()
+            for name, value in items:
+                known = headers.get(name)
+                headers[name] = value if known in (None, value) else f"{known}, {value}"
+        return headers
+
     def __setitem__(self, name: str, value: str) -> None:
         super().__setitem__(title_case(name), value)
 

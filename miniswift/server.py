@@ -15,6 +15,7 @@ Not here: processes and signals (supervisor), access logs (the proxy_logging fil
 from __future__ import annotations
 
 import dataclasses
+import errno
 import logging
 import os
 import socket
@@ -153,7 +154,8 @@ class Server:
             except (BlockingIOError, ConnectionError):  # another worker was faster, or the client left
                 continue
             except OSError as error:  # out of descriptors or of memory
-                logger.error("cannot accept connections: %s", error.strerror)
+                if error.errno != errno.EINVAL:  # the master has shut the listener: it is about to stop us
+                    logger.error("cannot accept connections: %s", error.strerror)
                 sleep(REAP_S)
 
     def _run(self, connection: Connection) -> None:

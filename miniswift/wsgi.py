@@ -294,7 +294,7 @@ class Request:
         body = app(self.environ, start_response)
         if not captured:  # an application may start its response with its first chunk (PEP 3333)
             body = Primed(body)
-        return Response(captured[0], Headers(captured[1]), body)
+        return Response(captured[0], Headers.of_list(captured[1]), body)
 
 
 class Primed:

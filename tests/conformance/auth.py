@@ -1,6 +1,6 @@
 """The two ways in which a store may know the users of Swift's sample `test.conf`.
 
-`tempauth` has them in proxy-server.conf. `keystone` is the store as a user gets it: the identity service holds
+`tempauth` has them in proxy-server.conf. `keystone` is the store as a user gets it: the identity service has
 them, added by `miniswift user add`; there the tests of roles and domains run too, which skip themselves
 with tempauth. Options on which tests come in two kinds, for true and for false, differ between the two.
 """
@@ -78,6 +78,8 @@ class Keystone:
             command += ["--domain", domain, "--password", password, "--root", root]
             subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
         conf = root / "etc/proxy-server.conf"
+        # Some tests send a user's token as a service's, to see that it does not help.
+        set_options(conf, "filter:authtoken", service_token_roles_required="false")
         roles = {"SERVICE_operator_roles": "swiftoperator", "SERVICE_service_roles": "service"}
         set_options(conf, "filter:keystoneauth", reseller_prefix="AUTH, SERVICE", **roles)
         set_options(conf, "app:proxy-server", allow_account_management="false", allow_open_expired="false")

@@ -166,6 +166,7 @@ def test_sigterm_lets_an_upload_finish(serve: Serve) -> None:
         finish()
     assert statuses == [201]
     assert process.wait() == 0
+    assert "ERROR" not in process.printed()
     process.start()
     with Client.login(process.auth) as client:
         assert client.get("/drained/object").body == b"first half, second half"

@@ -43,7 +43,7 @@ RINGS = {
 READY_S = 60
 KEY = "testing"
 
-SWIFT_BIN = Path(os.environ.get("SWIFT_VENV", CHECKOUT / ".venv-swift")) / "bin"
+SWIFT_BIN = CHECKOUT / ".venv-swift" / "bin"
 OUR_BIN = Path(sys.executable).parent
 
 SWIFT_CONF = """\
@@ -96,12 +96,12 @@ class Backends:
     its three processes.
     """
 
-    def __init__(self, root: Path, served_by: Mapping[str, str], options: str = "") -> None:
+    def __init__(self, root: Path, served_by: Mapping[str, str]) -> None:
+        assert SWIFT_BIN.is_dir(), f"no real Swift in {SWIFT_BIN}: run `make interop`"
         self.root = root
         self.etc = root / "etc"
         self.devices = root / "devices"
         self.served_by = dict(served_by)
-        self._options = options
         self.implementations = sorted(set(served_by.values()))
         pairs = [(implementation, kind) for implementation in self.implementations for kind in KINDS]
         first = free_ports(len(pairs))
@@ -185,7 +185,6 @@ use = egg:swift#{kind}
 conn_timeout = 5
 node_timeout = 30
 {"container_update_timeout = 30" if kind == "object" else ""}
-{self._options}
 """
 
     def _make_rings(self) -> None:

@@ -10,10 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.real_swift import CHECKOUT
-from tests.interop.clusters import RINGS, Backends
-
-SWIFT_BIN = CHECKOUT / ".venv-swift" / "bin"
+from tests.interop.clusters import RINGS, SWIFT_BIN, Backends
 
 
 class SwiftTools:

@@ -7,6 +7,7 @@ import functools
 import getpass
 import os
 import subprocess
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,7 @@ class Daemons:
         assert meets_damage or "ERROR" not in done.stdout, f"{name}: {done.stdout}"
         return done.stdout
 
-    def _conf(self, kind: str) -> os.PathLike[str]:
+    def _conf(self, kind: str) -> Path:
         return self.backends.etc / f"{kind}-daemons.conf"
 
     def _sections(self, kind: str) -> str:

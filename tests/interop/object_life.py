@@ -171,8 +171,10 @@ def expiry(ask: Teller) -> None:
     """Objects with an end: set, changed, dropped, and reached."""
     ask(201, "PUT", "/mortal")
     ask(201, "PUT", "/mortal/o", {**TEXT, "X-Delete-At": "4000000000"}, BODY)
+    ask.expirer_queue("mortal", "o", 4000000000)
     ask(200, "HEAD", "/mortal/o")
     ask(202, "POST", "/mortal/o", {"X-Delete-At": "4000000001"})
+    ask.expirer_queue("mortal", "o", 4000000001)
     ask(200, "GET", "/mortal/o")
     ask(202, "POST", "/mortal/o", {"X-Object-Meta-A": "1"})
     ask(200, "HEAD", "/mortal/o")

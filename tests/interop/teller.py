@@ -86,10 +86,21 @@ class Teller:
             self.owner.delete(f"{quote(container_path)}/{quote(row['name'])}")
         self(204, "DELETE", container_path)
 
-    def nodes(self, kind: str, *names: str) -> list[NodeClient]:
+    def nodes(self, kind: str, *names: str, account: str = "") -> list[NodeClient]:
         """The primaries of a name, to be spoken to without the proxy."""
-        part, nodes = self.proxy.backends.primaries(kind, self.account, *names)
-        return [NodeClient(node, part, (self.account, *names)) for node in nodes]
+        path = (account or self.account, *names)
+        part, nodes = self.proxy.backends.primaries(kind, *path)
+        return [NodeClient(node, part, path) for node in nodes]
+
+    def expirer_queue(self, container: str, obj: str, delete_at: int) -> None:
+        """Remember what the container servers have in the queue that an object's expiry is noted in."""
+        digest = self.proxy.backends.cluster.hash_path(self.account, container, obj)
+        queue = f"{delete_at // 86400 * 86400 - int(digest, 16) % 100:010}"
+        for node in self.nodes("container", queue, account=".expiring_objects"):
+            answer = node("GET", query="format=json")
+            rows = {self._plain(row["name"]): row["content_type"] for row in answer.json()}
+            assert rows, queue
+            self.scenes.append(Scene("the expirer's queue", answer.status, {}, rows))
 
     # --- what is comparable --------------------------------------------------------------------------
 

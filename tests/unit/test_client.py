@@ -6,6 +6,7 @@ import io
 
 import pytest
 
+from miniswift import logs
 from miniswift.backend import BackendRequest, BrokenAnswer, ConnectFailed, TransportError
 from miniswift.client import Client, ClientSettings, best_response, quorum
 from miniswift.errors import ClientDisconnected
@@ -137,6 +138,32 @@ def test_write_replaces_a_full_primary_by_a_handoff(ring_of):
     responses = client_of(transport).write_all(ring_of(4, 3), 0, lambda _: BackendRequest("PUT", 0, "/a"))
     assert [response.status for response in responses] == [201, 201, 201]
     assert "d3" in transport.asked
+
+
+def test_what_is_logged_of_a_node_belongs_to_the_transaction(ring_of):
+    seen = []
+
+    def answer(request):
+        seen.append(logs.trans_id.get())
+        return 201
+
+    token = logs.trans_id.set("tx1")
+    try:
+        transport = ScriptedTransport(d0=answer, d1=answer, d2=answer)
+        client_of(transport).write(ring_of(3, 3), 0, lambda _: BackendRequest("PUT", 0, "/a"))
+    finally:
+        logs.trans_id.reset(token)
+    assert seen == ["tx1"] * 3
+
+
+def test_an_error_that_nobody_foresaw_does_not_hang_the_request(ring_of, capfd):
+    def fail(request):
+        raise ZeroDivisionError
+
+    transport = ScriptedTransport(d0=fail, d1=fail, d2=fail)
+    response = client_of(transport).write(ring_of(3, 3), 0, lambda _: BackendRequest("PUT", 0, "/a"))
+    assert response.status == 503
+    assert "ZeroDivisionError" in capfd.readouterr().err
 
 
 def test_write_without_a_quorum_is_503(ring_of):

@@ -37,6 +37,17 @@ def test_names_are_title_cased_in_ascii_only(name, title):
     assert title_case(name) == title
 
 
+def test_a_header_that_comes_again_is_joined():
+    items = [
+        ("WWW-Authenticate", "Swift"),
+        ("Vary", "Origin"),
+        ("www-authenticate", "Keystone"),
+        ("vary", "Origin"),
+    ]
+    assert Headers.of_list(items) == {"Www-Authenticate": "Swift, Keystone", "Vary": "Origin"}
+    assert Headers.of_list([("a", "1"), ("b", "2")]) == {"A": "1", "B": "2"}
+
+
 @given(st.text(st.characters(max_codepoint=255)))
 def test_a_title_cased_name_stays(name):
     assert title_case(title_case(name)) == title_case(name)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from miniswift import concurrency
+from miniswift.cluster import Constraints
 from miniswift.errors import ConfigError
 from miniswift.responses import Environ, FileBody, Response, StartResponse
 from miniswift.server import Server, ServerSettings
@@ -174,6 +175,12 @@ def test_http_1_1_is_told_that_it_stays_when_it_asks(echo: Running, options: str
         for _ in range(2):
             client.send(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: %b\r\n\r\n" % options.encode())
             assert client.answer().headers["Connection"] == "keep-alive"
+
+
+def test_the_application_gets_headers_longer_than_swift_allows(echo: Running, recorder: Recorder) -> None:
+    value = "v" * (Constraints().max_header_size + 100)
+    assert echo.ask(b"GET / HTTP/1.1\r\nHost: h\r\nX-Long: %b\r\n\r\n" % value.encode()).status == 200
+    assert recorder.environs[0]["HTTP_X_LONG"] == value
 
 
 def test_one_empty_line_before_a_request_is_ignored(echo: Running) -> None:

@@ -186,6 +186,14 @@ def test_a_chunked_body_is_known(coding, chunked):
 # --- calling applications -----------------------------------------------------------------------------
 
 
+def test_what_several_filters_say_to_a_refused_client_is_kept():
+    def app(environ, start_response):
+        start_response("401 Unauthorized", [("WWW-Authenticate", "Swift"), ("WWW-Authenticate", "Keystone")])
+        return []
+
+    assert Request.blank("/").call(app).headers["WWW-Authenticate"] == "Swift, Keystone"
+
+
 def test_an_application_is_called():
     response = Request.blank("/").call(Response(201, {"x-a": "1"}, b"made"))
     assert (response.status, response.headers["X-A"], response.read()) == (201, "1", b"made")

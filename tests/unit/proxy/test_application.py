@@ -8,7 +8,9 @@ import time
 
 import pytest
 
+from miniswift.info import get_account_info, get_container_info
 from miniswift.responses import Response
+from miniswift.wsgi import blank_environ
 
 
 @pytest.mark.parametrize(
@@ -134,3 +136,38 @@ def test_options_says_what_is_allowed(store):
     assert response.status == 200
     assert response.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS, POST, PUT"
     assert response.headers["Content-Type"] == "text/html; charset=UTF-8"
+
+
+class Counting:
+    """A transport that counts what goes over it."""
+
+    def __init__(self, inner):
+        self.inner = inner
+        self.sent = []
+
+    def send(self, node, request):
+        self.sent.append((request.method, request.path))
+        return self.inner.send(node, request)
+
+
+def test_filters_that_ask_for_infos_ask_the_cache_of_the_proxy(make_store):
+    store = make_store(transport=Counting)
+    store.request("PUT", "/v1/AUTH_a/c", {"X-Container-Meta-A": "b"})
+    for _ in range(2):
+        sent = len(store.transport.sent)
+        environ = blank_environ("/v1/AUTH_a/c/o", "GET", {})
+        assert get_container_info(environ, store.app)["meta"] == {"a": "b"}
+        assert get_account_info(environ, store.app)["account_really_exists"]
+    assert len(store.transport.sent) == sent
+    store.request("POST", "/v1/AUTH_a/c", {"X-Container-Meta-A": "c"})
+    environ = blank_environ("/v1/AUTH_a/c", "GET", {})
+    assert get_container_info(environ, store.app)["meta"] == {"a": "c"}
+
+
+@pytest.mark.parametrize("path", ["/v1/AUTH_none/c", "/v1/AUTH_none"])
+def test_infos_of_what_is_not_there(make_store, path):
+    store = make_store(account_autocreate=False)
+    environ = blank_environ(path, "GET", {})
+    assert get_account_info(environ, store.app)["status"] == 404
+    if path.endswith("c"):
+        assert get_container_info(environ, store.app)["status"] == 404
