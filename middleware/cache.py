@@ -104,7 +104,7 @@ def filter_factory(global_conf: dict[str, str], **local_conf: str) -> Callable[[
     conf = {**global_conf, **local_conf}
     settings = CacheSettings.from_conf({**_shared_options(conf), **conf}, local_conf)
     if not settings.memcache_servers:
-        logger.info("no memcache_servers: each worker keeps its own cache only")
+        logger.debug("no memcache_servers: each worker keeps its own cache only")
         return lambda app: app
     client = make_client(settings)
     return lambda app: Cache(app, client)

@@ -51,6 +51,8 @@ def _run(suite: Suite, auth: Auth, options: argparse.Namespace, selection: list[
             (results / "serve.log").write_text(store.printed())
     seconds = round(time.monotonic() - started)
     report = Report.of(junit, KNOWN)
+    if not report.outcomes:
+        raise SuiteMissing(f"no test is selected by {' '.join(selection)}")
     report.print()
     report.save(results / "results.json", auth=auth.name, seconds=seconds, selection=selection)
     for pattern in report.unneeded(KNOWN):

@@ -13,7 +13,7 @@ from miniswift.storage import pickles
 from tests.interop import disks
 from tests.interop.clusters import MINISWIFT, SWIFT, Backends
 from tests.interop.scenes import differences
-from tests.interop.wire import Wire
+from tests.interop.wire import DEVICE, Wire
 from tests.interop.wire_scripts import SCRIPTS, any_server
 
 KINDS = tuple(SCRIPTS)
@@ -27,6 +27,8 @@ def recorded(backends: Callable[[str], Backends]) -> Callable[[str, str], Wire]:
 
     def record(implementation: str, kind: str) -> Wire:
         if (implementation, kind) not in told:
+            # A device that is in no ring, so that nobody else puts anything there.
+            (backends(implementation).devices / DEVICE).mkdir(exist_ok=True)
             wire = Wire(backends(implementation).ports[implementation, kind], kind, base)
             any_server(wire)
             SCRIPTS[kind](wire)
@@ -49,7 +51,7 @@ def devices(backends: Callable[[str], Backends], recorded: Callable[[str, str], 
     for implementation in (SWIFT, MINISWIFT):
         for kind in KINDS:
             recorded(implementation, kind)
-    return backends(SWIFT).devices / "d1", backends(MINISWIFT).devices / "d1"
+    return backends(SWIFT).devices / DEVICE, backends(MINISWIFT).devices / DEVICE
 
 
 def test_objects_lie_as_swift_puts_them(devices: tuple[Path, Path]) -> None:
@@ -90,11 +92,11 @@ def test_replicators_are_told_the_same_hashes(
         return pickles.loads(answer.body)
 
     for path, policy in (
-        ("/d1/7", "0"),
-        ("/d1/7", "1"),
-        ("/d1/8", "0"),
-        ("/d1/7/abc-def", "0"),
-        ("/d1/7", "0"),
+        ("/wire/7", "0"),
+        ("/wire/7", "1"),
+        ("/wire/8", "0"),
+        ("/wire/7/abc-def", "0"),
+        ("/wire/7", "0"),
     ):
         assert hashes(MINISWIFT, path, policy) == hashes(SWIFT, path, policy), (path, policy)
     theirs, ours = map(disks.hashes, devices)
@@ -107,11 +109,11 @@ def test_replicators_are_told_what_changed(
 ) -> None:
     for implementation in (SWIFT, MINISWIFT):
         ask = recorded(implementation, "object")
-        ask("REPLICATE", "/d1/9")
-        ask("PUT", "/d1/9/a/c/new", 1, {"Content-Type": "text/plain"}, b"new")
-        ask("REPLICATE", "/d1/9")
-        ask("POST", "/d1/9/a/c/new", 2, {"X-Object-Meta-A": "1"})
-        ask("DELETE", "/d1/9/a/c/never", 2)
+        ask("REPLICATE", "/wire/9")
+        ask("PUT", "/wire/9/a/c/new", 1, {"Content-Type": "text/plain"}, b"new")
+        ask("REPLICATE", "/wire/9")
+        ask("POST", "/wire/9/a/c/new", 2, {"X-Object-Meta-A": "1"})
+        ask("DELETE", "/wire/9/a/c/never", 2)
     theirs, ours = map(disks.hashes, devices)
     assert theirs["objects/9/hashes.invalid"]
     assert ours == theirs

@@ -26,6 +26,7 @@ from tests.functional.client import Answer
 from tests.interop.scenes import Scene
 
 TIMEOUT_S = 30
+DEVICE = "wire"
 # What a database's answer to a replicator says of the copy alone.
 _OWN_FIELDS = frozenset({"created_at", "hash", "id", "status_changed_at"})
 # What no replicator looks for in it.
@@ -58,7 +59,7 @@ class Wire:
         sent = {**({} if at is None else {"X-Timestamp": self.at(at)}), **(headers or {})}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
         try:
-            target = path if path.startswith("/") else f"/d1/7/{path}"
+            target = path if path.startswith("/") else f"/{DEVICE}/7/{path}"
             connection.request(method, target, body, sent)
             response = connection.getresponse()
             answer = Answer(response.status, response.headers, response.read())

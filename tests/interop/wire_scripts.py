@@ -13,8 +13,8 @@ def any_server(ask: Wire) -> None:
     """What all three refuse alike."""
     ask("OPTIONS", "a")
     ask("PATCH", "a")
-    ask("GET", "/d1")
-    ask("GET", "/d1/7")
+    ask("GET", "/wire")
+    ask("GET", "/wire/7")
     ask("GET", "/")
     path = {"account": "a", "container": "a/c", "object": "a/c/o"}[ask.kind]
     ask("GET", f"/../7/{path}")
