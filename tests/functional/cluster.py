@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BIN = Path(sys.executable).parent  # of the virtual environment, where pip put the programs
 READY_S = 30
+USER, KEY = "test:tester", "testing"  # tempauth's
 
 
 class Storage(Protocol):
@@ -101,6 +102,19 @@ def made_root(root: Path, *, workers: int = 2, devices: int = 1, replicas: int =
         return process
 
 
+class ServeWithTempauth(ServeProcess):
+    """`serve` with the pipeline that `SeparateServers` has: tempauth in place of authtoken keystoneauth."""
+
+    def __init__(self, root: Path, *, devices: int = 1, replicas: int = 1) -> None:
+        maker = made_root(root, devices=devices, replicas=replicas)
+        use_tempauth(root / "etc" / "proxy-server.conf")
+        super().__init__(root, devices=devices, replicas=replicas, storage_port=maker.storage_port)
+
+    @property
+    def auth(self) -> tuple[str, str, str]:
+        return f"{self.url}/auth/v1.0", USER, KEY
+
+
 class SeparateServers:
     """The proxy, account, container and object server as processes of their own, talking HTTP.
 
@@ -109,7 +123,6 @@ class SeparateServers:
     """
 
     KINDS = ("object", "container", "account", "proxy")  # the first three on consecutive ports
-    USER, KEY = "test:tester", "testing"
 
     def __init__(self, root: Path, *, devices: int = 1, replicas: int = 1) -> None:
         self.root = root
@@ -117,12 +130,12 @@ class SeparateServers:
         self.address = maker.address
         self._ports = {kind: maker.storage_port + offset for offset, kind in enumerate(self.KINDS[:3])}
         self._ports["proxy"] = maker.port
-        self._use_tempauth(root / "etc" / "proxy-server.conf")
+        use_tempauth(root / "etc" / "proxy-server.conf")
         self.servers = {kind: self._server(kind) for kind in self.KINDS}
 
     @property
     def auth(self) -> tuple[str, str, str]:
-        return f"http://127.0.0.1:{self.address[1]}/auth/v1.0", self.USER, self.KEY
+        return f"http://127.0.0.1:{self.address[1]}/auth/v1.0", USER, KEY
 
     def __enter__(self) -> Self:
         try:
@@ -158,14 +171,16 @@ class SeparateServers:
         conf = self.root / "etc" / f"{kind}-server.conf"
         return Program([BIN / f"miniswift-{kind}-server", conf], self.root.with_name(f"{kind}.log"))
 
-    def _use_tempauth(self, conf: Path) -> None:
-        parser = configparser.RawConfigParser()
-        parser.read(conf)
-        pipeline = parser["pipeline:main"]["pipeline"].split()
-        names = ["tempauth" if name == "keystoneauth" else name for name in pipeline if name != "authtoken"]
-        set_options(conf, "pipeline:main", pipeline=" ".join(names))
-        user = {f"user_{self.USER.replace(':', '_')}": f"{self.KEY} .admin"}
-        set_options(conf, "filter:tempauth", use="egg:miniswift#tempauth", **user)
+
+def use_tempauth(conf: Path) -> None:
+    """Put tempauth, with one user, in the place of authtoken keystoneauth."""
+    parser = configparser.RawConfigParser()
+    parser.read(conf)
+    pipeline = parser["pipeline:main"]["pipeline"].split()
+    names = ["tempauth" if name == "keystoneauth" else name for name in pipeline if name != "authtoken"]
+    set_options(conf, "pipeline:main", pipeline=" ".join(names))
+    user = {f"user_{USER.replace(':', '_')}": f"{KEY} .admin"}
+    set_options(conf, "filter:tempauth", use="egg:miniswift#tempauth", **user)
 
 
 def set_options(conf: Path, section: str, **options: str) -> None:

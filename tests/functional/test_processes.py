@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.functional.client import Answer, Client
-from tests.functional.cluster import SeparateServers, ServeProcess, Storage
+from tests.functional.cluster import SeparateServers, ServeProcess, ServeWithTempauth, Storage
 from tests.functional.processes import wait_until
 
 BODY = b"the first version, " * 1000
@@ -20,6 +20,7 @@ TEXT = {"Content-Type": "text/x-score"}
 WAYS: dict[str, tuple[type[ServeProcess] | type[SeparateServers], int]] = {
     "in one process": (ServeProcess, 1),
     "in one process, three replicas": (ServeProcess, 3),
+    "in one process, with the pipeline of the next two": (ServeWithTempauth, 3),
     "over HTTP": (SeparateServers, 1),
     "over HTTP, three replicas": (SeparateServers, 3),
 }
