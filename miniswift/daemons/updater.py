@@ -29,7 +29,7 @@ from urllib.parse import unquote
 from miniswift.backend import BackendRequest, Transport, TransportError
 from miniswift.cluster import Cluster, Policy
 from miniswift.concurrency import GreenPool, pause, restart_hub_after_fork
-from miniswift.config import option, positive, reading, seconds
+from miniswift.config import is_true, option, positive, reading, seconds
 from miniswift.daemons import Daemon
 from miniswift.errors import MiniswiftError
 from miniswift.pipeline import read_section
@@ -40,7 +40,6 @@ from miniswift.storage.async_pending import AsyncUpdate, BadUpdate, PendingFile
 from miniswift.storage.broker import Info, number_of
 from miniswift.storage.container_broker import ContainerBroker
 from miniswift.storage.database_cache import DatabaseCache
-from miniswift.storage.multiphase import is_true
 from miniswift.transport import default_transport
 
 logger = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from typing import Any
 from miniswift.backend import BackendRequest, Transport
 from miniswift.client import Client
 from miniswift.cluster import Cluster
+from miniswift.config import is_true
 from miniswift.errors import BadRequestBody, ClientDisconnected, ClientTimeout, ConfigError
 from miniswift.info import InfoCache
 from miniswift.proxy import capabilities
@@ -141,7 +142,7 @@ class Application:
             text = from_wsgi(path)
         except UnicodeDecodeError:
             raise HTTPError(412, "Invalid UTF8 or contains NULL") from None
-        if "\0" in text and not self._may_use_reserved_names(request, text):
+        if "\0" in text and not is_true(request.environ.get("HTTP_X_BACKEND_ALLOW_RESERVED_NAMES")):
             raise HTTPError(412, "Invalid UTF8 or contains NULL")
         version, account, container, obj = _split(text)
         if not account:
@@ -154,10 +155,6 @@ class Application:
         if container:
             return ContainerController(self, request, account, container)
         return AccountController(self, request, account)
-
-    def _may_use_reserved_names(self, request: Request, _path: str) -> bool:
-        allowed = request.environ.get("HTTP_X_BACKEND_ALLOW_RESERVED_NAMES", "")
-        return allowed.lower() in ("true", "1", "yes", "on", "t", "y")
 
     def _check_host(self, request: Request) -> None:
         denied = self.settings.deny_host_headers

@@ -52,7 +52,7 @@ class ObjectController(Controller):
         self._allow_expired()
         headers = self._chosen_headers(_READ_HEADERS)
         headers["X-Backend-Storage-Policy-Index"] = str(policy.index)
-        newest = self.environ.get("HTTP_X_NEWEST", "").lower() in ("true", "1", "yes", "on", "t", "y")
+        newest = is_true(self.environ.get("HTTP_X_NEWEST"))
         request = BackendRequest(self.request.method, part, self._path, headers)
         response = self.app.client.read(ring, part, request, newest)
         return self._for_client(response)
@@ -134,7 +134,7 @@ class ObjectController(Controller):
 
     def _guess_content_type(self) -> None:
         environ = self.environ
-        detect = environ.pop("HTTP_X_DETECT_CONTENT_TYPE", "").lower() in ("true", "1", "yes", "on", "t", "y")
+        detect = is_true(environ.pop("HTTP_X_DETECT_CONTENT_TYPE", None))
         if detect or not environ.get("CONTENT_TYPE"):
             guessed, _ = mimetypes.guess_type(environ["PATH_INFO"])
             environ["CONTENT_TYPE"] = guessed or "application/octet-stream"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from miniswift.cluster import Cluster
-from miniswift.config import option, words
+from miniswift.config import is_true, option, words
 from miniswift.responses import Headers, HTTPError, Response
 from miniswift.storage import StorageSettings, Target, check_reserved_names, required_timestamp
 from miniswift.storage.account_update import AccountUpdate
@@ -24,7 +24,6 @@ from miniswift.storage.database_file import DatabaseExists
 from miniswift.storage.database_server import (
     STALE_AFTER_S,
     DatabaseServer,
-    is_true,
     json_body,
     listing_query,
     text_param,

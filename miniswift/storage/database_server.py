@@ -12,7 +12,7 @@ import sqlite3
 from typing import Any, ClassVar
 
 from miniswift.cluster import Cluster
-from miniswift.config import boolean
+from miniswift.config import is_true
 from miniswift.responses import HTTPError, Response
 from miniswift.storage import StorageServer, StorageSettings, Target
 from miniswift.storage.broker import DatabaseMalformed
@@ -131,11 +131,3 @@ def listing_query(request: Request, params: dict[str, str], max_limit: int, *, w
         is_true(params.get("reverse")),
         is_true(request.environ.get("HTTP_X_BACKEND_ALLOW_RESERVED_NAMES")),
     )
-
-
-def is_true(value: str | None) -> bool:
-    """Whether a header or parameter says yes; anything unclear is no."""
-    try:
-        return value is not None and boolean(value)
-    except ValueError:
-        return False

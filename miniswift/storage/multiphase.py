@@ -12,7 +12,7 @@ from collections.abc import Callable
 from hashlib import md5
 from typing import Any, Protocol
 
-from miniswift.config import boolean
+from miniswift.config import is_true
 from miniswift.errors import ClientDisconnected
 from miniswift.responses import Environ, Headers, HTTPError
 from miniswift.storage.object_metadata import is_header
@@ -115,14 +115,6 @@ def put_body(environ: Environ, read: Callable[[int], bytes]) -> PutBody:
 
 def _is_set(environ: Environ, key: str) -> bool:
     return key in environ and is_true(environ[key])
-
-
-def is_true(header: str) -> bool:
-    """Whether a header of the back end says yes; what is no boolean says no."""
-    try:
-        return boolean(header)
-    except ValueError:
-        return False
 
 
 def _parse_footers(document: bytes) -> Headers:

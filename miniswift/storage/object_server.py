@@ -22,7 +22,7 @@ from typing import ClassVar
 from miniswift.backend import Transport
 from miniswift.cluster import Cluster, Policy
 from miniswift.concurrency import sleep
-from miniswift.config import boolean, count, option, positive, seconds, words
+from miniswift.config import boolean, count, is_true, option, positive, seconds, words
 from miniswift.responses import Environ, HTTPError, Response
 from miniswift.storage import (
     StorageServer,
@@ -35,7 +35,6 @@ from miniswift.storage import (
 )
 from miniswift.storage.container_update import ContainerUpdates
 from miniswift.storage.diskfile import DiskFile, Reader
-from miniswift.storage.multiphase import is_true
 from miniswift.storage.object_answer import ObjectAnswers
 from miniswift.storage.object_metadata import KeptHeaders
 from miniswift.storage.object_updates import ObjectUpdates, override_headers, override_row

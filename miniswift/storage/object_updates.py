@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from urllib.parse import unquote
 
 from miniswift.cluster import Cluster
+from miniswift.config import is_true
 from miniswift.responses import Environ, Headers
 from miniswift.storage import Target, expiring
 from miniswift.storage.async_pending import AsyncUpdate, is_container_path
 from miniswift.storage.container_update import Update, parse_nodes
-from miniswift.storage.multiphase import is_true
 from miniswift.timestamp import Timestamp
 from miniswift.wsgi import RAW_PATH_INFO, Request, header_name
 
