@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import functools
 import time
-from dataclasses import dataclass
 from email.utils import formatdate
+from typing import NamedTuple
 
 from miniswift.errors import TimestampError
 
@@ -26,8 +26,7 @@ MAX_UNITS = 10_000_000_000 * UNITS_PER_SECOND
 MAX_OFFSET = 16**16
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class Timestamp:
+class Timestamp(NamedTuple):
     """An instant in units of 10 microseconds, and an offset that sorts within it."""
 
     units: int
@@ -44,6 +43,9 @@ class Timestamp:
     @classmethod
     def parse(cls, text: str) -> Timestamp:
         """Read any of the forms, or a plain number of seconds. Raises TimestampError."""
+        digits = text[:10] + text[11:]
+        if len(text) == 16 and text[10] == "." and digits.isdecimal():
+            return cls(int(digits))  # the normal form, which nearly all are in
         stamp, separator, offset = text.partition("_")
         try:
             whole, _, fraction = stamp.strip().partition(".")
@@ -129,8 +131,7 @@ def _checked_units(units: int) -> int:
 # --- the encoded triple: one string for the data, content-type and metadata times of a row -------
 
 
-@dataclass(frozen=True, slots=True)
-class RowTimes:
+class RowTimes(NamedTuple):
     """When a row's data, its content type and its metadata were written."""
 
     data: Timestamp

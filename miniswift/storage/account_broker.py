@@ -68,7 +68,7 @@ class ContainerRow(NamedTuple):
 def _check_stamp(stamp: Any) -> None:
     try:
         Timestamp.parse(stamp)
-    except (TimestampError, AttributeError):
+    except (TimestampError, TypeError):
         raise ValueError(f"{stamp!r} is no timestamp") from None
 
 
