@@ -53,6 +53,25 @@ def test_metadata_of_python_2_are_raw_utf_8():
     assert xattrs.decode(written) == {"name": "/a/é", "Snow": to_wsgi("☃")}
 
 
+@given(st.dictionaries(st.text(min_size=1, max_size=300), st.text(max_size=300), max_size=60))
+def test_both_ways_of_reading_agree(texts):
+    pickled = xattrs.encode({to_wsgi(name): to_wsgi(value) for name, value in texts.items()})
+    opcode_by_opcode = pickles.loads(pickled, raw_strings=True)
+    assert xattrs.decode(pickled) == {
+        name.decode("utf-8"): value.decode("utf-8") for name, value in opcode_by_opcode.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("there", "instead"),
+    [(b"X\x03", b"X\x02"), (b"abc", b"abcd"), (b"h\x03\x86q\x07", b"h\x01\x86q\x07"), (b"u.", b"s.")],
+)
+def test_a_pickle_that_only_looks_like_ours_is_refused(there, instead):
+    assert GOLDEN.count(there) == 1
+    with pytest.raises((xattrs.BadMetadata, pickles.UnsafePickle)):
+        xattrs.decode(GOLDEN.replace(there, instead))
+
+
 def test_metadata_are_cut_into_attributes_and_joined(file, monkeypatch):
     monkeypatch.setattr(xattrs, "PIECE_SIZE", 100)
     xattrs.write(file, METADATA)
