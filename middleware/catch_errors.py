@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from random import getrandbits
 from typing import Any
 from urllib.parse import quote
 
@@ -137,12 +137,13 @@ def make_trans_id(suffix: str, extra: str | None) -> str:
     """`tx`, 21 random hex digits, the time in 10, the cluster's suffix and the client's own id."""
     if extra:
         suffix = f"{suffix}-{extra[:_MAX_EXTRA]}"
-    return f"tx{os.urandom(11).hex()[:21]}-{int(time.time()):010x}{quote(suffix) if suffix else ''}"
+    # Ids need to be different and not secret. A forked worker's generator is seeded anew by Python.
+    return f"tx{getrandbits(84):021x}-{int(time.time()):010x}{quote(suffix) if suffix else ''}"
 
 
 def _announced_length(headers: HeaderList) -> int | None:
     for name, value in headers:
-        if name == "Content-Length" or name.lower() == "content-length":
+        if len(name) == 14 and name.lower() == "content-length":
             return int(value) if str(value).isdecimal() else None
     return None
 

@@ -61,6 +61,23 @@ def title_case(name: str) -> str:
     return name.encode("latin-1").title().decode("latin-1")
 
 
+# Names that are their own Title-Case, so that many can be looked at in one step.
+_titled: set[str] = set()
+_MAX_TITLED = 8192  # clients choose names
+
+
+def _is_titled(names: Iterable[str]) -> bool:
+    """Whether all names are known to be in Title-Case; those that are from now on are known."""
+    if _titled.issuperset(names):
+        return True
+    unknown = [name for name in names if name not in _titled]
+    if any(title_case(name) != name for name in unknown):
+        return False
+    if len(_titled) < _MAX_TITLED:
+        _titled.update(unknown)
+    return True
+
+
 @functools.lru_cache(maxsize=128)
 def status_line(status: int) -> str:
     return f"{status} {REASONS.get(status, 'Unknown')}"
@@ -72,8 +89,8 @@ class Headers(dict[str, str]):
     __slots__ = ()
 
     def __init__(self, items: Mapping[str, str] | Iterable[tuple[str, str]] = (), **named: str) -> None:
-        super().__init__()
-        self.update(items, **named)
+        if items or named:
+            self.update(items, **named)
 
     @classmethod
     def of_list(cls, items: HeaderList) -> Headers:
@@ -111,16 +128,16 @@ class Headers(dict[str, str]):
         return super().setdefault(title_case(name), default)
 
     def update(self, items: Any = (), /, **named: str) -> None:
-        pairs = items.items() if isinstance(items, Mapping) else items
-        for name, value in pairs:
-            super().__setitem__(title_case(name), value)
+        pairs: Mapping[str, str] = items if isinstance(items, dict) else dict(items)
+        if _is_titled(pairs):
+            super().update(pairs)
+        else:
+            super().update((title_case(name), value) for name, value in pairs.items())
         for name, value in named.items():
             super().__setitem__(title_case(name.replace("_", "-")), value)
 
     def copy(self) -> Headers:
-        copied = Headers()
-        dict.update(copied, self)
-        return copied
+        return Headers(self)
 
 
 class FileBody:

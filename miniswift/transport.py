@@ -24,7 +24,7 @@ from miniswift.errors import BadRequestBody, ClientDisconnected, ClientTimeout
 from miniswift.http_transport import HTTPTransport
 from miniswift.responses import Environ, FileBody, Response
 from miniswift.ring import Node
-from miniswift.wsgi import FILE_WRAPPER, RAW_PATH_INFO, Request, WSGIApp, environ_key, quote_path, to_wsgi
+from miniswift.wsgi import FILE_WRAPPER, Request, WSGIApp, environ_key, to_wsgi
 
 __all__ = [
     "BackendRequest",
@@ -61,36 +61,22 @@ class LocalTransport:
             return Response(500)
 
 
-_NOTHING = io.BytesIO()
-
-
 def _environ(node: Node, request: BackendRequest) -> Environ:
-    path = f"/{node.device}/{request.part}{request.path}"
-    environ: Environ = {
-        "REQUEST_METHOD": request.method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": to_wsgi(path),
-        RAW_PATH_INFO: quote_path(path),
-        "QUERY_STRING": request.query,
-        "SERVER_NAME": node.ip,
-        "SERVER_PORT": str(node.port),
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "REMOTE_ADDR": node.ip,
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
-        "wsgi.input": request.body or _NOTHING,
-        "wsgi.errors": _NO_ERRORS,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": True,
-        "wsgi.run_once": False,
-        FILE_WRAPPER: FileBody,
-    }
+    environ = _TEMPLATE.copy()
+    environ["REQUEST_METHOD"] = request.method
+    environ["PATH_INFO"] = to_wsgi(f"/{node.device}/{request.part}{request.path}")
+    environ["QUERY_STRING"] = request.query
+    environ["SERVER_NAME"] = environ["REMOTE_ADDR"] = node.ip
+    environ["SERVER_PORT"] = str(node.port)
     for name, value in request.headers.items():
         environ[environ_key(name)] = value
-    if request.body is not None and request.content_length is None:
+    if request.body is None:
+        return environ
+    environ["wsgi.input"] = request.body
+    if request.content_length is None:
         environ["HTTP_TRANSFER_ENCODING"] = "chunked"
         environ.pop("CONTENT_LENGTH", None)
-    elif request.body is not None:
+    else:
         environ["CONTENT_LENGTH"] = str(request.content_length)
     return environ
 
@@ -103,7 +89,18 @@ class _ErrorStream(io.TextIOBase):
         return len(text)
 
 
-_NO_ERRORS = _ErrorStream()
+_TEMPLATE: Environ = {
+    "SCRIPT_NAME": "",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "wsgi.version": (1, 0),
+    "wsgi.url_scheme": "http",
+    "wsgi.input": io.BytesIO(),
+    "wsgi.errors": _ErrorStream(),
+    "wsgi.multithread": True,
+    "wsgi.multiprocess": True,
+    "wsgi.run_once": False,
+    FILE_WRAPPER: FileBody,
+}
 
 
 class RoutedTransport:

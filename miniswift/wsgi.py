@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -99,9 +100,13 @@ def from_wsgi(wsgi_string: str) -> str:
     return wsgi_string if wsgi_string.isascii() else wsgi_string.encode("latin-1").decode("utf-8")
 
 
+# What most paths consist of, and no kind of quoting changes: seeing that takes a tenth of `quote`'s time.
+_needs_no_quoting = re.compile(r"[\w./~-]*", re.ASCII).fullmatch
+
+
 def quote_path(text: str) -> str:
     """Text quoted for a URL's path."""
-    return quote(text, safe="/~")
+    return text if _needs_no_quoting(text) else quote(text, safe="/~")
 
 
 def split_path(path: str, minimum: int, maximum: int, rest_with_last: bool = False) -> list[str | None]:
@@ -195,8 +200,8 @@ class Request:
     @property
     def path(self) -> str:
         """The path quoted, as the access log shows it."""
-        raw = (self.environ.get("SCRIPT_NAME", "") + self.path_info).encode("latin-1")
-        return quote(raw, safe="/~:@!$&'()*+,;=")
+        path: str = self.environ.get("SCRIPT_NAME", "") + self.path_info
+        return path if _needs_no_quoting(path) else quote(path.encode("latin-1"), safe="/~:@!$&'()*+,;=")
 
     @property
     def query_string(self) -> str:

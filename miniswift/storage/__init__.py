@@ -25,7 +25,7 @@ from miniswift.errors import BadRequestBody, ClientDisconnected, ClientTimeout, 
 from miniswift.responses import Environ, Headers, HTTPError, Response, StartResponse
 from miniswift.timestamp import Timestamp
 from miniswift.transport import Transport
-from miniswift.wsgi import Request, from_wsgi
+from miniswift.wsgi import Request, environ_key, from_wsgi
 
 logger = logging.getLogger(__name__)
 
@@ -115,13 +115,13 @@ class StorageServer:
 
     def check_device(self, device: str) -> None:
         """Raise 507 unless the device is there (and, with mount_check, mounted)."""
-        path = f"{self.settings.devices}/{device}"
-        if not (os.path.ismount(path) if self.settings.mount_check else os.path.isdir(path)):
+        if not self._is_usable(f"{self.settings.devices}/{device}"):
             logger.error("device %s is missing or not mounted under %s", device, self.devices)
             raise HTTPError(507, f"Missing or unmounted Drive: {device}")
 
     def _is_usable(self, path: str) -> bool:
         try:
+            # lstat: a link to a folder elsewhere is no mount.
             status = os.lstat(path) if self.settings.mount_check else os.stat(path)
             # os.path.ismount, for a path whose parent is known: it takes ten times as long.
             is_mounted = not self.settings.mount_check or status.st_dev != os.stat(self._root).st_dev
@@ -189,7 +189,7 @@ def check_reserved_names(target: Target, *, is_free: bool) -> None:
 
 def required_timestamp(request: Request, header: str = "X-Timestamp") -> Timestamp:
     """The timestamp of a write. Raises 400 when it is missing or malformed."""
-    value = request.headers.get(header)
+    value = request.environ.get(environ_key(header))
     if not value:
         raise HTTPError(400, f"Missing {header} header")
     try:

@@ -45,10 +45,7 @@ class ObjectAnswers:
     def _headers(self, reader: Reader) -> Headers:
         metadata, timestamp = reader.metadata, reader.timestamp
         data_time = reader.data_timestamp.internal
-        headers = Headers()
-        # All names are in the form that Headers keeps: no need to look at each again.
-        dict.update(
-            headers,
+        return Headers(
             {
                 "Content-Type": metadata.get("Content-Type", "application/octet-stream"),
                 **self._kept.shown(metadata),
@@ -59,9 +56,8 @@ class ObjectAnswers:
                 "X-Backend-Data-Timestamp": data_time,
                 "X-Backend-Durable-Timestamp": data_time,
                 "Content-Length": str(reader.size),
-            },
+            }
         )
-        return headers
 
     def _refused(self, reader: Reader, environ: Environ, headers: Headers) -> Response | None:
         """The answer when a condition does not hold."""
