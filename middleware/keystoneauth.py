@@ -46,6 +46,7 @@ from miniswift.wsgi import (
     TOKEN_INFO,
     Request,
     WSGIApp,
+    environ_key,
     to_wsgi,
 )
 
@@ -93,17 +94,29 @@ class Options(Settings):
     allow_names_in_acls: bool = option(boolean, "true", "let names of the default domain stand in ACLs")
 
 
+# What tells who a request comes from; a project may be called a tenant.
+_IDENTITY_KEYS = tuple(
+    environ_key(f"X-{name}")
+    for name in (
+        "User-Id", "User-Name", "Project-Id", "Project-Name", "Tenant-Id", "Tenant-Name", "Roles",
+        "Service-Roles", "User-Domain-Id", "User-Domain-Name", "Project-Domain-Id", "Project-Domain-Name",
+    )
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who a request comes from, as authtoken confirmed it. Names and ids are text."""
 
     user: tuple[str | None, str | None]  # id, name
     project: tuple[str | None, str | None]  # id, name
-    roles: list[str]
-    service_roles: list[str]
+    roles: tuple[str, ...]
+    service_roles: tuple[str, ...]
     user_domain: tuple[str | None, str | None]  # id, name
     project_domain: tuple[str | None, str | None]  # id, name
     auth_version: int  # of Keystone's API: 2, 3, or 0 when the token's body is not known
+    own_roles: frozenset[str]  # roles in lower case: Keystone's have no case
+    own_service_roles: frozenset[str]
 
     @classmethod
     def of(cls, environ: Environ) -> Identity | None:
@@ -115,43 +128,49 @@ class Identity:
             return None
         body = get(TOKEN_INFO) or ()
         # Domains came with v3; what else claims to be one in a v2.0 request is not Keystone's word.
-        is_v3 = "token" in body and "access" not in body
-        return cls(
-            (_text(get("HTTP_X_USER_ID")), _text(get("HTTP_X_USER_NAME"))),
-            (
-                _text(get("HTTP_X_PROJECT_ID", get("HTTP_X_TENANT_ID"))),
-                _text(get("HTTP_X_PROJECT_NAME", get("HTTP_X_TENANT_NAME"))),
-            ),
-            _names(get("HTTP_X_ROLES", "")),
-            _names(get("HTTP_X_SERVICE_ROLES", "")),
-            (_text(get("HTTP_X_USER_DOMAIN_ID")), _text(get("HTTP_X_USER_DOMAIN_NAME")))
-            if is_v3
-            else (None, None),
-            (_text(get("HTTP_X_PROJECT_DOMAIN_ID")), _text(get("HTTP_X_PROJECT_DOMAIN_NAME")))
-            if is_v3
-            else (None, None),
-            2 if "access" in body else 3 if is_v3 else 0,
-        )
+        version = 2 if "access" in body else 3 if "token" in body else 0
+        return _identity(version, *map(get, _IDENTITY_KEYS))
 
     def as_environ(self) -> dict[str, Any]:
         """The form other filters know it in."""
         return {
             "user": self.user,
             "tenant": self.project,
-            "roles": self.roles,
-            "service_roles": self.service_roles,
+            "roles": list(self.roles),
+            "service_roles": list(self.service_roles),
             "user_domain": self.user_domain,
             "project_domain": self.project_domain,
             "auth_version": self.auth_version,
         }
 
 
-def _text(value: str | None) -> str | None:
-    return None if value is None else text_of(value)
+@functools.lru_cache(maxsize=1024)
+def _identity(version: int, *headers: str | None) -> Identity:
+    """The identity that the values of `_IDENTITY_KEYS` spell: the same ones come with every request."""
+    (
+        user_id, user_name, project_id, project_name, tenant_id, tenant_name, roles_, service_roles,
+        user_domain_id, user_domain_name, project_domain_id, project_domain_name,
+    ) = (None if value is None else text_of(value) for value in headers)  # fmt: skip
+    is_v3 = version == 3
+    own, of_service = _names(roles_), _names(service_roles)
+    return Identity(
+        (user_id, user_name),
+        (
+            tenant_id if project_id is None else project_id,
+            tenant_name if project_name is None else project_name,
+        ),
+        own,
+        of_service,
+        (user_domain_id, user_domain_name) if is_v3 else (None, None),
+        (project_domain_id, project_domain_name) if is_v3 else (None, None),
+        version,
+        frozenset(map(str.lower, own)),
+        frozenset(map(str.lower, of_service)),
+    )
 
 
-def _names(value: str) -> list[str]:
-    return [name.strip() for name in text_of(value).split(",") if name.strip()]
+def _names(value: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
 
 
 class KeystoneAuth:
@@ -175,17 +194,16 @@ class KeystoneAuth:
 
     def _introduce(self, identity: Identity, environ: Environ) -> None:
         """Tell the filters further down who it is."""
-        own_roles = _folded(identity.roles)
         environ["REMOTE_USER"] = identity.project
         environ[IDENTITY] = identity.as_environ()
-        environ[AUTHORIZE] = functools.partial(self._authorize, identity, own_roles)
+        environ[AUTHORIZE] = functools.partial(self._authorize, identity)
         environ.setdefault(ACCESS_LOGGING, {})["user_id"] = identity.user[0] or identity.user[1]
-        if self._options.reseller_admin_role in own_roles:
+        if self._options.reseller_admin_role in identity.own_roles:
             environ[RESELLER_REQUEST] = True
 
     # --- verdicts --------------------------------------------------------------------------------
 
-    def _authorize(self, identity: Identity, own_roles: frozenset[str], request: Any) -> Response | None:
+    def _authorize(self, identity: Identity, request: Any) -> Response | None:
         """The verdict on `request` (ours or real Swift's): None, or the refusal."""
         environ: Environ = request.environ
         environ.pop(OWNER, None)  # a COPY asks twice, and may own only one of the two
@@ -199,6 +217,7 @@ class KeystoneAuth:
         _, account, container, obj = names
         self._note_domain(environ, names, identity)
 
+        own_roles = identity.own_roles
         if self._options.reseller_admin_role in own_roles:
             environ[OWNER] = True
             return None
@@ -217,7 +236,7 @@ class KeystoneAuth:
             return None
         if not self._resellers.owns(account, identity.project[0]):
             return denied(environ, "the token is for another project")
-        if self._is_granted_by_rules(environ, account, identity, own_roles):
+        if self._is_granted_by_rules(environ, account, identity):
             return None
         if by_referrer is None and not own_roles.isdisjoint(acl.folded):
             return None
@@ -237,13 +256,12 @@ class KeystoneAuth:
             return None
         return denied(environ, "nobody is signed in, and the ACL does not let everybody in")
 
-    def _is_granted_by_rules(
-        self, environ: Environ, account: str, identity: Identity, own_roles: frozenset[str]
-    ) -> bool:
+    def _is_granted_by_rules(self, environ: Environ, account: str, identity: Identity) -> bool:
         """Whether the account's prefix lets a member of its own project in."""
         rules = self._resellers.rules[self._resellers.prefix_of(account) or ""]
+        own_roles = identity.own_roles
         if not own_roles.isdisjoint(rules.operator_roles) and (
-            not rules.service_roles or not rules.service_roles.isdisjoint(_folded(identity.service_roles))
+            not rules.service_roles or not rules.service_roles.isdisjoint(identity.own_service_roles)
         ):
             environ[OWNER] = True
             return True
@@ -307,10 +325,6 @@ class KeystoneAuth:
             logger.warning("account %s is noted in domain %s, its token says %s", account, noted, domain)
         if news is not None:
             environ[DOMAIN_SYSMETA_KEY] = to_wsgi(news)
-
-
-def _folded(names: list[str]) -> frozenset[str]:
-    return frozenset([name.lower() for name in names])
 
 
 def _grantees(projects: Any, users: Any) -> list[str]:
