@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from time import monotonic
 from typing import Any, Protocol
 
-from miniswift.concurrency import Timeout, pause
+from miniswift.concurrency import Timeout
 from miniswift.errors import BadRequestBody, ClientDisconnected, ClientTimeout
 from miniswift.http_head import CRLF, Limits, Refused, check_part, read_head
 from miniswift.http_input import ChunkedBody, RequestBody
@@ -61,10 +61,7 @@ class Connection:
             self.wire.start(self._host.header_timeout)
             while self._serve_request():
                 self.is_idle = True
-                # A client whose next request is always there already must not keep the others waiting.
-                if not self.wire.has_waited:
-                    pause()
-                self.wire.has_waited = False
+                self.wire.give_turn()
         except (ClientDisconnected, ClientTimeout) as error:
             logger.debug("connection from %s ended: %r", self._template["REMOTE_ADDR"], error)
         finally:

@@ -24,6 +24,7 @@ from miniswift.errors import ClientDisconnected, ClientTimeout
 
 BLOCK = 65536  # bytes asked of the socket at a time
 SENDFILE_BLOCK = 1 << 20  # bytes sent before others get their turn
+TURN_S = 0.001  # that a connection with requests waiting may go on before others get their turn
 NEVER = float("inf")
 
 
@@ -35,8 +36,8 @@ class Wire:
         "_sock",
         "buffer",
         "deadline",
-        "has_waited",
         "is_expired",
+        "last_turn",
         "may_be_kept",
         "timeout_s",
     )
@@ -47,7 +48,7 @@ class Wire:
         self.timeout_s = timeout_s
         self.buffer = b""  # received, and not yet taken by anybody
         self.deadline = NEVER  # of the current wait, on the monotonic clock
-        self.has_waited = False  # for the client, so that others had a turn; reset by the owner
+        self.last_turn = 0.0  # when others last had theirs, on the monotonic clock
         self.is_expired = False  # a wait was ended by the reaper
         self.may_be_kept = True  # for another request
 
@@ -112,7 +113,6 @@ class Wire:
         if self.is_expired or timeout_s <= 0:
             raise ClientTimeout
         self._is_sending = is_sending
-        self.has_waited = True
         self.deadline = monotonic() + timeout_s
         try:
             if is_sending:
@@ -121,8 +121,19 @@ class Wire:
                 trampoline(self._sock, read=True)
         finally:
             self.deadline = NEVER
+            self.last_turn = monotonic()
         if self.is_expired:
             raise ClientTimeout
+
+    def give_turn(self) -> None:
+        """Let others run, unless they did in the last TURN_S: a turn costs as much as a read.
+
+        A client whose next request is always there already must not keep the others waiting.
+        """
+        now = monotonic()
+        if now - self.last_turn > TURN_S:
+            pause()
+            self.last_turn = now
 
     # --- ending ---
 
