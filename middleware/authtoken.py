@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from miniswift import identity_keys
 from miniswift.concurrency import sleep
 from miniswift.config import Settings, boolean, option, option_names, seconds, text, words
 from miniswift.errors import ConfigError
@@ -28,15 +29,7 @@ from miniswift.responses import Environ, HeaderList, Response, StartResponse
 from miniswift.wsgi import TOKEN_AUTH, WSGIApp
 
 from .authorization import CHALLENGE
-from .identity_headers import (
-    FORGEABLE,
-    INVALID,
-    SERVICE_STATUS,
-    STATUS,
-    Identity,
-    MalformedBody,
-    TokenAuth,
-)
+from .identity_headers import INVALID, Identity, MalformedBody, TokenAuth
 from .service_user import ServiceUser, ServiceUserOptions, online_validator
 from .token_binding import broken_binding, mode
 from .token_cache import INVALID as CACHED_AS_INVALID
@@ -162,8 +155,8 @@ class AuthToken:
         self._is_bind_free = options.enforce_token_bind in ("disabled", "permissive", "strict")
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Any:
-        for key in FORGEABLE:
-            environ.pop(key, None)
+        for key in identity_keys.KEYS.intersection(environ):
+            del environ[key]
         try:
             is_confirmed = self._identify(environ)
         except IdentityUnavailable as error:
@@ -188,7 +181,7 @@ class AuthToken:
         service = self._find_service(environ, service_token) if service_token else None
         user = self._find_user(environ, service)
         if user is None:
-            environ[STATUS] = INVALID
+            environ[identity_keys.STATUS] = INVALID
         else:
             environ.update(user.environ)
         if service is not None:
@@ -196,7 +189,7 @@ class AuthToken:
             if user is not None:
                 environ[TOKEN_AUTH] = TokenAuth(user.access, service.access)
         elif service_token:
-            environ[SERVICE_STATUS] = INVALID
+            environ[identity_keys.SERVICE_STATUS] = INVALID
         return user is not None and (service is not None or not service_token)
 
     def _find_user(self, environ: Environ, service: Identity | None) -> Identity | None:

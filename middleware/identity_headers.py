@@ -3,7 +3,7 @@
 `Identity.from_body` reads Keystone's answer of either version once; a request then costs one
 `environ.update(identity.environ)`.
 
-1. Every key that can be set here is in FORGEABLE: a client's own copies never get past authtoken.
+1. Every key that can be set here is one of `identity_keys`: a client's own copies never get past authtoken.
 2. Values are WSGI strings without control characters, whatever a user calls themselves.
 
 Not here: whether the token may be used (authtoken).
@@ -22,42 +22,11 @@ from keystoneauth1 import access
 from keystoneauth1.identity.base import BaseIdentityPlugin
 
 from miniswift.errors import MiniswiftError
+from miniswift.identity_keys import FIELDS, OLD_NAMES, SERVICE_STATUS
 from miniswift.wsgi import TOKEN_AUTH, TOKEN_INFO, environ_key, to_wsgi
 
-STATUS = "HTTP_X_IDENTITY_STATUS"
-SERVICE_STATUS = "HTTP_X_SERVICE_IDENTITY_STATUS"
 CONFIRMED = "Confirmed"
 INVALID = "Invalid"
-
-# (header, attribute of keystoneauth1's AccessInfo); a service token's have X-Service- in front.
-_FIELDS = (
-    ("User-Id", "user_id"),
-    ("User-Name", "username"),
-    ("User-Domain-Id", "user_domain_id"),
-    ("User-Domain-Name", "user_domain_name"),
-    ("Project-Id", "project_id"),
-    ("Project-Name", "project_name"),
-    ("Project-Domain-Id", "project_domain_id"),
-    ("Project-Domain-Name", "project_domain_name"),
-    ("Domain-Id", "domain_id"),
-    ("Domain-Name", "domain_name"),
-)
-# Names from before Keystone spoke of projects, and what they repeat.
-_OLD_NAMES = (
-    ("X-Tenant-Id", "X-Project-Id"),
-    ("X-Tenant-Name", "X-Project-Name"),
-    ("X-Tenant", "X-Project-Name"),
-    ("X-User", "X-User-Name"),
-    ("X-Role", "X-Roles"),
-)
-
-FORGEABLE = tuple(
-    [environ_key(f"X-{field}") for field, _ in _FIELDS]
-    + [environ_key(f"X-Service-{field}") for field, _ in _FIELDS]
-    + [environ_key(old) for old, _ in _OLD_NAMES]
-    + [STATUS, SERVICE_STATUS, "HTTP_X_ROLES", "HTTP_X_SERVICE_ROLES", "HTTP_X_SERVICE_CATALOG"]
-    + ["HTTP_X_IS_ADMIN_PROJECT", "HTTP_OPENSTACK_SYSTEM_SCOPE"]
-)
 
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -90,7 +59,7 @@ class Identity:
             }
             headers["X-Identity-Status"] = CONFIRMED
             headers["X-Is-Admin-Project"] = str(bool(known.is_admin_project))
-            headers.update((old, headers[new]) for old, new in _OLD_NAMES if new in headers)
+            headers.update((old, headers[new]) for old, new in OLD_NAMES if new in headers)
             if known.system_scoped and known.system.get("all"):
                 headers["OpenStack-System-Scope"] = "all"
             if with_catalog and known.has_service_catalog():
@@ -137,7 +106,7 @@ class TokenAuth(BaseIdentityPlugin):  # type: ignore[misc]
 
 def _headers(known: Any, start: str) -> dict[str, str]:
     headers = {f"{start}Roles": _value(",".join(known.role_names))}
-    for field, attribute in _FIELDS:
+    for field, attribute in FIELDS:
         value = getattr(known, attribute)
         if value is not None:
             headers[f"{start}{field}"] = _value(value)

@@ -312,6 +312,8 @@ def best_response(
     it is returned. Only when none has one, `overrides` are applied and the groups counted again.
     """
     needed = quorum(replicas) if needed is None else needed
+    if len(responses) == 1 == needed and responses[0].status < 500:
+        return responses[0]
     for counted_as in ({}, overrides) if overrides else ({},):
         for hundreds in (2, 3, 4):
             group = [r for r in responses if counted_as.get(r.status, r.status) // 100 == hundreds]

@@ -11,22 +11,23 @@ import os
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import parse_qsl, urlencode
 
+from miniswift import identity_keys
 from miniswift.backend import BackendRequest
 from miniswift.proxy.constraints import refuse
 from miniswift.responses import Headers, HTTPError, Response
 from miniswift.timestamp import Timestamp
-from miniswift.wsgi import ACL, AUTHORIZE, CLEAN_ACL, OWNER, TRANS_ID, Request, environ_key
+from miniswift.wsgi import ACL, AUTHORIZE, CLEAN_ACL, OWNER, TRANS_ID, Request, environ_key, header_name
 
 if TYPE_CHECKING:
     from miniswift.proxy import Application
 
-# Client headers that stop here: credentials, and what speaks of this connection only.
-_NEVER_FORWARDED = frozenset(
+# Headers that stop here: who is asking, credentials, and what speaks of this connection only.
+_NEVER_FORWARDED = identity_keys.KEYS | frozenset(
     environ_key(name)
     for name in (
         "Authorization", "Connection", "Content-Length", "Cookie", "Expect", "Host", "Keep-Alive",
         "Proxy-Authorization", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "X-Auth-Token",
-        "X-Service-Token", "X-Storage-Token", "X-Service-Catalog",
+        "X-Service-Token", "X-Storage-Token",
     )
 )  # fmt: skip
 
@@ -110,15 +111,14 @@ class Controller:
 
     def base_headers(self) -> Headers:
         """The headers that every request to the back end has."""
-        headers = Headers()
-        fields = {
-            "X-Timestamp": self.timestamp.internal,
-            "X-Trans-Id": self.environ.get(TRANS_ID, "-"),
-            "User-Agent": f"proxy-server {os.getpid()}",
-            "Referer": f"{self.request.method} {self.request.host_url}{self.request.path_qs}",
-        }
-        dict.update(headers, fields)
-        return headers
+        return Headers(
+            {
+                "X-Timestamp": self.timestamp.internal,
+                "X-Trans-Id": self.environ.get(TRANS_ID, "-"),
+                "User-Agent": f"proxy-server {os.getpid()}",
+                "Referer": f"{self.request.method} {self.request.host_url}{self.request.path_qs}",
+            }
+        )
 
     def metadata_headers(self) -> Headers:
         """The base, and the client's metadata of an account or container; X-Remove-… become empty values."""
@@ -137,11 +137,15 @@ class Controller:
 
     def forwarded_headers(self) -> Headers:
         """The base, and everything the client sent that is about the resource itself."""
-        headers = Headers()
-        for key, value in self.environ.items():
-            if key.startswith("HTTP_") and key not in _NEVER_FORWARDED:
-                headers[key[5:].replace("_", "-")] = value
-        content_type = self.environ.get("CONTENT_TYPE")
+        environ = self.environ
+        headers = Headers(
+            {
+                header_name(key) or key: environ[key]
+                for key in environ
+                if key.startswith("HTTP_") and key not in _NEVER_FORWARDED
+            }
+        )
+        content_type = environ.get("CONTENT_TYPE")
         if content_type:
             headers["Content-Type"] = content_type
         headers.update(self.base_headers())

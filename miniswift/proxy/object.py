@@ -136,7 +136,8 @@ class ObjectController(Controller):
         environ = self.environ
         detect = is_true(environ.pop("HTTP_X_DETECT_CONTENT_TYPE", None))
         if detect or not environ.get("CONTENT_TYPE"):
-            guessed, _ = mimetypes.guess_type(environ["PATH_INFO"])
+            has_extension = "." in self.obj.rpartition("/")[2]
+            guessed = mimetypes.guess_type(environ["PATH_INFO"])[0] if has_extension else None
             environ["CONTENT_TYPE"] = guessed or "application/octet-stream"
 
     def _write_headers(self, policy: Policy) -> Headers:
@@ -150,7 +151,7 @@ class ObjectController(Controller):
     def _chosen_headers(self, keys: frozenset[str]) -> Headers:
         """The base, and those of `keys` that the request has."""
         headers = self.base_headers()
-        for key in keys & self.environ.keys():
+        for key in keys.intersection(self.environ):
             headers[key[5:].replace("_", "-")] = self.environ[key]
         return headers
 

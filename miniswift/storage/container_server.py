@@ -128,7 +128,7 @@ class ContainerServer(DatabaseServer):
     def _row_broker(self, target: Target, request: Request, timestamp: Timestamp) -> ContainerBroker:
         """The broker for rows; its database is made if the account is one of the servers' own."""
         broker = self.broker(target)
-        if not broker.exists() and self._is_auto_created(str(target.account), request):
+        if self._is_auto_created(str(target.account), request) and not broker.exists():
             policy_index = self._policy_index(request)
             try:
                 # An object's offset is none of the container's business.

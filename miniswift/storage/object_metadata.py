@@ -89,9 +89,8 @@ class KeptHeaders:
         """Raise 400 for user metadata beyond the constraints."""
         limits = self._constraints
         number = size = 0
-        for key, value in environ.items():
-            if not key.startswith("HTTP_X_OBJECT_"):
-                continue
+        for key in [key for key in environ if key.startswith("HTTP_X_OBJECT_")]:
+            value = environ[key]
             if len(value) > limits.max_header_size:
                 raise HTTPError(400, f"Header value too long: {_show(key)}")
             if not key.startswith(_USER):

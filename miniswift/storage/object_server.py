@@ -137,8 +137,7 @@ class ObjectServer(StorageServer):
             return _not_found(error, request.environ)
 
     def _open(self, disk_file: DiskFile, environ: Environ) -> Reader:
-        stamp = environ.get("HTTP_X_TIMESTAMP")
-        at = required_timestamp(Request(environ)).seconds if stamp else None
+        at = required_timestamp(Request(environ)).seconds if environ.get("HTTP_X_TIMESTAMP") else None
         return disk_file.open(at, even_expired=_wants_expired(environ))
 
     # --- writing ----------------------------------------------------------------------------------

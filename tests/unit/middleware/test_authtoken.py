@@ -8,10 +8,10 @@ from hashlib import sha256
 
 import pytest
 
-from miniswift import concurrency
+from miniswift import concurrency, identity_keys
 from miniswift.errors import ConfigError
 from miniswift.middleware import authtoken, token_cache, token_validation
-from miniswift.middleware.identity_headers import FORGEABLE, Identity, MalformedBody
+from miniswift.middleware.identity_headers import Identity, MalformedBody
 from miniswift.middleware.token_binding import broken_binding
 from miniswift.responses import Response
 from miniswift.wsgi import Request
@@ -118,7 +118,11 @@ def ask(app, token=TOKEN, environ=None, **headers):
 
 
 def identity_of(environ):
-    return {key[5:].title().replace("_", "-"): value for key, value in environ.items() if key in FORGEABLE}
+    return {
+        key[5:].title().replace("_", "-"): value
+        for key, value in environ.items()
+        if key in identity_keys.KEYS
+    }
 
 
 # --- what an application is told ------------------------------------------------------------------
@@ -227,7 +231,7 @@ def test_the_catalogue_may_be_left_out(make, keystone, application):
 
 
 def test_a_clients_own_identity_headers_are_dropped(app, keystone, application):
-    forged = dict.fromkeys(FORGEABLE, "forged")
+    forged = dict.fromkeys(identity_keys.KEYS, "forged")
     keystone.tokens[TOKEN] = v3_body()
     for token in (None, "unknown", TOKEN):
         ask(app, token, forged)
