@@ -52,7 +52,7 @@ from miniswift.storage.disk_errors import (
 )
 from miniswift.storage.object_files import ObjectFiles, choose
 from miniswift.storage.object_reader import Reader
-from miniswift.storage.object_writer import FsyncPacer, Writer
+from miniswift.storage.object_writer import CommitPacer, Writer
 from miniswift.storage.suffix_hashes import BROKEN_DIRECTORY, invalidate, is_suffix, suffix_hashes
 from miniswift.storage.xattrs import BadMetadata, Metadata
 from miniswift.timestamp import UNITS_PER_SECOND, Timestamp
@@ -105,15 +105,15 @@ class DiskFiles:
         self.keep_cache_size = keep_cache_size
         self.clock = clock
         self.after_step = after_step  # told each step of a commit, so that a test can stop there
-        self._pacers: dict[str, FsyncPacer] = {}
+        self._pacers: dict[str, CommitPacer] = {}
 
     def at(self, device: str, part: int, policy: Policy, account: str, container: str, obj: str) -> DiskFile:
         """The object of this name on a device, which exists."""
         digest = self.cluster.hash_path(account, container, obj)
         return DiskFile(self, device, part, policy, digest, f"/{account}/{container}/{obj}")
 
-    def pacer(self, device: str) -> FsyncPacer:
-        return self._pacers.get(device) or self._pacers.setdefault(device, FsyncPacer())
+    def pacer(self, device: str) -> CommitPacer:
+        return self._pacers.get(device) or self._pacers.setdefault(device, CommitPacer())
 
     def reclaim_before(self) -> Timestamp:
         """Tombstones older than this have done their work."""

@@ -12,17 +12,19 @@ what may be acknowledged.
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from hashlib import md5
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from miniswift.concurrency import in_native_thread
+from miniswift.concurrency import in_native_thread, native_sleep, sleep
 from miniswift.storage import xattrs
-from miniswift.storage.atomic import make_directories
+from miniswift.storage.atomic import fsync_directory, make_directories
 from miniswift.storage.disk_errors import AlreadyWritten, DeviceUnavailable, from_os_error
 from miniswift.storage.object_files import clean_up, file_name
 from miniswift.storage.suffix_hashes import invalidate
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from miniswift.storage.diskfile import DiskFile
 
 logger = logging.getLogger(__name__)
+
+Pause = Callable[[float], object]  # waits so many seconds: for others of this thread to run, or natively
 
 # Bytes. What comes in a few chunks is allocated by its writes just as well.
 _ALLOCATED_AHEAD = 1 << 20
@@ -152,20 +156,9 @@ class Writer:
         disk_file, step = self._disk_file, self._disk_file.files.after_step
         xattrs.write(self._fd, {**metadata, "name": disk_file.name})
         step("described")
-        disk_file.pacer.fsync([self._fd])
-        if self.size > disk_file.files.keep_cache_size:
-            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        step("synced")
-        self._invalidate()
-        step("invalidated")
-        directory = self._link(name)
-        try:
-            step("linked")
-            disk_file.pacer.fsync([directory], self._changed)
-            self._changed = []
-        finally:
-            os.close(directory)
-        step("durable")
+        # A native thread may go on when its caller was interrupted: it has a descriptor of its own.
+        disk_file.pacer.run(functools.partial(self._make_visible, os.dup(self._fd), name))
+        self._changed = []
         try:
             if os.listdir(disk_file.path) != [name] or self._extension == "ts":
                 clean_up(disk_file.path, disk_file.files.reclaim_before())
@@ -174,14 +167,36 @@ class Writer:
             logger.warning("object directory %s was not cleaned up: %s", disk_file.path, error)
         step("cleaned")
 
-    def _invalidate(self) -> None:
+    def _make_visible(self, fd: int, name: str, pause: Pause) -> None:
+        """Make the file durable, give it its name, and make that durable. Closes `fd`."""
+        disk_file, step = self._disk_file, self._disk_file.files.after_step
         try:
-            invalidate(self._disk_file.partition, self._disk_file.suffix)
+            os.fsync(fd)
+            if self.size > disk_file.files.keep_cache_size:
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            step("synced")
+            self._invalidate(pause)
+            step("invalidated")
+            directory = self._link(fd, name)
+        finally:
+            os.close(fd)
+        try:
+            step("linked")
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+        for path in dict.fromkeys(self._changed):
+            fsync_directory(path)
+        step("durable")
+
+    def _invalidate(self, pause: Pause) -> None:
+        try:
+            invalidate(self._disk_file.partition, self._disk_file.suffix, pause)
         except FileNotFoundError:
             self._make_directory()  # a replicator has moved the partition away
-            invalidate(self._disk_file.partition, self._disk_file.suffix)
+            invalidate(self._disk_file.partition, self._disk_file.suffix, pause)
 
-    def _link(self, name: str) -> int:
+    def _link(self, fd: int, name: str) -> int:
         """Give the file its name; return the descriptor of its directory, which needs an fsync."""
         path = self._disk_file.path
         for _ in range(3):
@@ -191,7 +206,7 @@ class Writer:
                 self._make_directory()  # a clean-up found it empty
                 continue
             try:
-                self._link_in(directory, name)
+                self._link_in(directory, fd, name)
             except FileNotFoundError:
                 os.close(directory)
             except BaseException:
@@ -201,44 +216,37 @@ class Writer:
                 return directory
         raise DeviceUnavailable(f"{path} vanishes as fast as it is made")
 
-    def _link_in(self, directory: int, name: str) -> None:
+    def _link_in(self, directory: int, fd: int, name: str) -> None:
         if self._temporary:
             os.link(self._temporary, name, dst_dir_fd=directory)
             os.unlink(self._temporary)
             self._temporary = ""
         else:
             # linkat() follows the link of /proc to the file only when given a directory descriptor.
-            os.link(f"/proc/self/fd/{self._fd}", name, dst_dir_fd=directory)
+            os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=directory)
 
 
-class FsyncPacer:
+class CommitPacer:
     """Where to wait for a device: here while it is fast, in a native thread when it is slow.
 
     A call in a native thread costs 0.1 ms of CPU, a third of a small write; waiting here keeps every
-    other request of this process waiting too. So a device that answers within `PATIENCE_S` on
-    average is waited for here.
+    other request of this process waiting too. So a device on which commits take `PATIENCE_S` on average
+    at most is waited for here.
     """
 
-    PATIENCE_S = 0.001
+    PATIENCE_S = 0.002
 
     def __init__(self) -> None:
         self._average_s = self.PATIENCE_S
 
-    def fsync(self, descriptors: list[int], directories: list[str] | None = None) -> None:
-        """Make descriptors, and directories given by their paths, durable."""
+    def run(self, work: Callable[[Pause], None]) -> None:
+        """Do `work`, which pauses by what it is given."""
         if self._average_s < self.PATIENCE_S:
-            self._fsync(descriptors, directories or [])
+            self._run(work, sleep)
         else:
-            in_native_thread(self._fsync, descriptors, directories or [])
+            in_native_thread(self._run, work, native_sleep)
 
-    def _fsync(self, descriptors: list[int], directories: list[str]) -> None:
+    def _run(self, work: Callable[[Pause], None], pause: Pause) -> None:
         started = time.perf_counter()
-        for descriptor in descriptors:
-            os.fsync(descriptor)
-        for path in dict.fromkeys(directories):
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+        work(pause)
         self._average_s += (time.perf_counter() - started - self._average_s) / 8

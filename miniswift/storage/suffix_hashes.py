@@ -49,17 +49,20 @@ def is_suffix(text: str) -> bool:
 
 
 @contextmanager
-def partition_lock(partition: str) -> Iterator[None]:
-    """Hold the lock that guards the hashes of a partition (a path). Raises StateChanged after 10 s."""
+def partition_lock(partition: str, pause: Callable[[float], object] = sleep) -> Iterator[None]:
+    """Hold the lock that guards the hashes of a partition (a path). Raises StateChanged after 10 s.
+
+    A native thread that waits for it needs a `pause` that is not for green ones.
+    """
     fd = os.open(f"{partition}/{LOCK}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        _lock(fd, partition)
+        _lock(fd, partition, pause)
         yield
     finally:
         os.close(fd)  # and the lock with it
 
 
-def _lock(fd: int, partition: str) -> None:
+def _lock(fd: int, partition: str, pause: Callable[[float], object]) -> None:
     deadline = 0.0
     while True:
         try:
@@ -69,12 +72,12 @@ def _lock(fd: int, partition: str) -> None:
             deadline = deadline or now + LOCK_TIMEOUT_S
             if now > deadline:
                 raise StateChanged(f"{partition}/{LOCK} was held for {LOCK_TIMEOUT_S} s") from None
-            sleep(0.01)
+            pause(0.01)
 
 
-def invalidate(partition: str, suffix: str) -> None:
+def invalidate(partition: str, suffix: str, pause: Callable[[float], object] = sleep) -> None:
     """Note that something in a suffix is about to change."""
-    with partition_lock(partition):
+    with partition_lock(partition, pause):
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         fd = os.open(f"{partition}/{INVALID}", flags, 0o644)
         try:
