@@ -133,14 +133,15 @@ def _content_type_time(file: StoredFile) -> Timestamp:
 _NEVER = Timestamp(-1)  # before every time a file can carry
 
 
-def clean_up(path: str, reclaim_before: Timestamp) -> ObjectFiles:
+def clean_up(path: str, reclaim_before: Timestamp, names: list[str] | None = None) -> ObjectFiles:
     """Remove what does not count from an object's directory, and the directory when it is empty.
 
     A tombstone, or a meta file without an object, goes when it is older than `reclaim_before`.
-    Raises NotADirectoryError, and OSError for a directory that cannot be listed.
+    `names` are the directory's entries where they are known already. Raises NotADirectoryError, and
+    OSError for a directory that cannot be listed.
     """
     try:
-        names = os.listdir(path)
+        names = os.listdir(path) if names is None else names
     except FileNotFoundError:
         return ObjectFiles()
     files = choose(names)

@@ -160,8 +160,9 @@ class Writer:
         disk_file.pacer.run(functools.partial(self._make_visible, os.dup(self._fd), name))
         self._changed = []
         try:
-            if os.listdir(disk_file.path) != [name] or self._extension == "ts":
-                clean_up(disk_file.path, disk_file.files.reclaim_before())
+            names = os.listdir(disk_file.path)
+            if names != [name] or self._extension == "ts":
+                clean_up(disk_file.path, disk_file.files.reclaim_before(), names)
         except OSError as error:
             # The write stands; what is left over means nothing and the next write tries again.
             logger.warning("object directory %s was not cleaned up: %s", disk_file.path, error)
