@@ -17,6 +17,9 @@ from miniswift.errors import MiniswiftError
 from miniswift.responses import Headers, Response
 from miniswift.ring import Node
 
+# In a 507 that is about the request and not about the device: the size (bytes) of metadata that do not fit.
+METADATA_TOO_LARGE = "X-Backend-Metadata-Too-Large"
+
 
 class TransportError(MiniswiftError):
     """Raised when a node gave no answer."""

@@ -6,6 +6,7 @@ only decide what to ask and how to word the answer.
 
 1. A write is acknowledged when a quorum of nodes acknowledged it, never before.
 2. A node that gives no answer, or a 5xx, is counted against in `ErrorLimiter` and another is tried.
+   Not so a 507 for metadata that do not fit: any client could rest our devices with a few headers.
 3. With one replica everything happens in the caller's green thread.
 
 Not here: which headers to send and what a client may see (the controllers).
@@ -18,7 +19,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 
 from miniswift import concurrency, logs
-from miniswift.backend import BackendRequest, Transport, TransportError
+from miniswift.backend import METADATA_TOO_LARGE, BackendRequest, Transport, TransportError
 from miniswift.config import Settings, count, option, positive, seconds
 from miniswift.errors import BadRequestBody, ClientDisconnected, ClientTimeout, TimestampError
 from miniswift.nodes import ErrorLimiter, Nodes
@@ -111,7 +112,7 @@ class Client:
         except TransportError as error:
             self.limiter.note(node, f"{request.method} {error}")
             return None
-        if response.status < 500:
+        if response.status < 500 or _is_about_request(response):
             return response
         self._note_failure(node, request, response)
         return None
@@ -309,7 +310,8 @@ def best_response(
     """The response that a quorum agrees on by the hundreds of its status, or a 503.
 
     Statuses are grouped 2xx, 3xx, 4xx; the first group with a quorum wins and the highest status in
-    it is returned. Only when none has one, `overrides` are applied and the groups counted again.
+    it is returned. Only when none has one, `overrides` are applied and the groups counted again. A 507
+    for metadata that do not fit is the client's to know if a quorum says so.
     """
     needed = quorum(replicas) if needed is None else needed
     if len(responses) == 1 == needed and responses[0].status < 500:
@@ -322,6 +324,10 @@ def best_response(
                 chosen = max(real, key=lambda response: response.status)
                 _close_others(responses, chosen)
                 return chosen
+    refusals = [response for response in responses if _is_about_request(response)]
+    if len(refusals) >= needed:
+        _close_others(responses, refusals[0])
+        return refusals[0]
     _close_others(responses, None)
     return Response(503)
 
@@ -334,6 +340,10 @@ def _close_others(responses: Sequence[Response], kept: Response | None) -> None:
 
 def _have_quorum(statuses: list[int], needed: int) -> bool:
     return any(sum(1 for s in statuses if s // 100 == hundreds) >= needed for hundreds in (2, 3, 4))
+
+
+def _is_about_request(response: Response) -> bool:
+    return response.status == 507 and METADATA_TOO_LARGE in response.headers
 
 
 def _is_found(status: int) -> bool:

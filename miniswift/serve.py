@@ -17,7 +17,8 @@ import os
 import socket
 from pathlib import Path
 
-from miniswift import logs
+from miniswift import file_system, logs
+from miniswift.cluster import Cluster
 from miniswift.daemons.updater import run_updater
 from miniswift.errors import ConfigError
 from miniswift.installation import STORAGE_IP, STORAGE_KINDS, Addresses, Installation
@@ -146,6 +147,11 @@ def _set_up_access_log(target: str | None) -> None:
         access.propagate = False
 
 
+def _file_system(installation: Installation) -> str:
+    limits = Cluster.load(installation.etc).constraints
+    return file_system.verdict(sorted(installation.devices.iterdir()), limits)
+
+
 def _print_banner(installation: Installation, addresses: Addresses, workers: int) -> None:
     openrc = os.path.relpath(installation.openrc)
     if openrc.startswith(".."):
@@ -156,6 +162,7 @@ miniswift is ready: {addresses.url}  (identity: {addresses.identity_url}, {worke
 
   data, configuration   {installation.root}
   credentials           {openrc}
+  file system           {_file_system(installation)}
 
 Try it in another shell:
 

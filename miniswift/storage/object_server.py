@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from miniswift.backend import Transport
+from miniswift.backend import METADATA_TOO_LARGE, Transport
 from miniswift.cluster import Cluster, Policy
 from miniswift.concurrency import sleep
 from miniswift.config import boolean, count, is_true, option, positive, seconds, words
@@ -372,6 +372,9 @@ def _answer_to(error: diskfile.DiskFileError, request: Request) -> Response:
         return Response(403)
     if isinstance(error, diskfile.AlreadyWritten):
         return Response(409, {"X-Backend-Timestamp": error.timestamp.internal})
+    if isinstance(error, diskfile.NoRoomForMetadata):
+        logger.warning("%s %s is refused: %s", request.method, request.path, error)
+        return Response(507, {METADATA_TOO_LARGE: str(error.size_bytes)}, f"{error}.")
     if isinstance(error, diskfile.DeviceUnavailable):
         device = request.path_info.split("/")[1]
         logger.error("device %s cannot serve %s: %s", device, request.method, error)

@@ -101,9 +101,10 @@ class Writer:
             self._temporary = ""
         if self._changed:
             # Directories that were made for nothing; those that got other files meanwhile stay.
-            for path in (self._disk_file.path, os.path.dirname(self._disk_file.path)):
+            path = self._disk_file.path
+            for made in (path, os.path.dirname(path), self._disk_file.partition):
                 try:
-                    os.rmdir(path)
+                    os.rmdir(made)
                 except OSError:
                     break
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-NEEDED = 48 * 1024  # bytes in the attributes of one file
+from miniswift.cluster import Constraints
+from miniswift.file_system import largest_metadata, room_for_metadata
+from tests.functional.mounts import CannotMount, mounted
+
 CANDIDATES = ("/var/tmp", "/dev/shm")
-IMAGE_SIZE = 8 * 1024**3  # bytes; the file is sparse
 
 
 class NoFileSystem(Exception):
@@ -33,52 +33,20 @@ def scratch_root(given: Path | None = None) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         for parent in [given] if given else [Path(tempfile.gettempdir()), *map(Path, CANDIDATES)]:
             if os.access(parent, os.W_OK):
-                folder = _temporary_folder(stack, parent)
-                if takes_large_attributes(folder):
-                    yield folder
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-", dir=parent))
+                if takes_large_attributes(Path(folder)):
+                    yield Path(folder)
                     return
         if given:
-            raise NoFileSystem(f"{given} does not keep {NEEDED} bytes of extended attributes a file")
-        mount_point = _temporary_folder(stack)
-        for mount in (_mount_tmpfs, _mount_xfs):
-            if os.geteuid() == 0 and mount(mount_point, stack) and takes_large_attributes(mount_point):
-                yield mount_point
-                return
+            raise NoFileSystem(f"{given} does not keep the metadata that an object may have")
+        for kind in ("tmpfs", "xfs"):
+            with contextlib.suppress(CannotMount):
+                mount_point = stack.enter_context(mounted(kind))
+                if takes_large_attributes(mount_point):
+                    yield mount_point
+                    return
         raise NoFileSystem("nothing here keeps large extended attributes: be root, or --dir a folder on XFS")
 
 
-def _temporary_folder(stack: contextlib.ExitStack, parent: Path | None = None) -> Path:
-    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-", dir=parent)))
-
-
 def takes_large_attributes(folder: Path) -> bool:
-    probe = folder / "probe"
-    probe.touch()
-    try:
-        os.setxattr(probe, "user.probe", b"x" * NEEDED)
-    except OSError:
-        return False
-    finally:
-        probe.unlink()
-    return True
-
-
-def _mount_tmpfs(mount_point: Path, stack: contextlib.ExitStack) -> bool:
-    return _mount(["mount", "-t", "tmpfs", "tmpfs", str(mount_point)], mount_point, stack)
-
-
-def _mount_xfs(mount_point: Path, stack: contextlib.ExitStack) -> bool:
-    if not shutil.which("mkfs.xfs"):
-        return False
-    image = _temporary_folder(stack) / "xfs"
-    with image.open("wb") as file:
-        file.truncate(IMAGE_SIZE)
-    subprocess.run(["mkfs.xfs", "-q", str(image)], check=True)
-    return _mount(["mount", "-o", "loop,noatime", str(image), str(mount_point)], mount_point, stack)
-
-
-def _mount(command: list[str], mount_point: Path, stack: contextlib.ExitStack) -> bool:
-    if subprocess.run(command, check=False).returncode:
-        return False
-    stack.callback(subprocess.run, ["umount", str(mount_point)], check=True)
-    return True
+    return room_for_metadata(folder) >= largest_metadata(Constraints())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import signal
 import socket
 import stat
@@ -47,6 +48,7 @@ def test_banner_names_the_address_the_credentials_and_commands_to_try(serve: Ser
     assert process.url in banner
     assert "openrc" in banner
     assert str(process.root) in banner
+    assert re.search(r"file system +\w+, which takes (all|\d+ of)", banner)
     assert "Traceback" not in banner
 
 
