@@ -78,7 +78,7 @@ class Client:
         newest_tombstone = ZERO
         for node, response in self._answers(nodes, request):
             if _is_found(response.status):
-                if stamp_of(response) < newest_tombstone:
+                if newest_tombstone and stamp_of(response) < newest_tombstone:
                     response.close()
                     refusals.append(Response(404, response.headers))
                 elif not newest:
