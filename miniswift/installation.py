@@ -137,7 +137,7 @@ swift_dir = {self.etc}
 
 [pipeline:main]
 pipeline = catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats authtoken
-    keystoneauth copy proxy-logging proxy-server
+    keystoneauth copy dlo proxy-logging proxy-server
 
 [app:proxy-server]
 use = egg:swift#proxy
@@ -190,6 +190,9 @@ reseller_admin_role = ResellerAdmin
 
 [filter:copy]
 use = egg:swift#copy
+
+[filter:dlo]
+use = egg:swift#dlo
 """
 
     def _storage_conf(self, kind: str, port: int) -> str:

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 _SWIFT_EGG = re.compile(r"egg:swift#(\w[\w.-]*)")
 
+_OUTSIDE_COPY = ("catch_errors", "gatekeeper", "authtoken", "tempauth", "keystoneauth", "staticweb")
 # A filter that must be there, and the filters that it must stand behind, as Swift has it (whose proxy does
 # itself what cors does).
 _REQUIRED = (
@@ -37,7 +38,8 @@ _REQUIRED = (
     ("gatekeeper", ("catch_errors",)),
     ("cors", ("catch_errors", "gatekeeper", "healthcheck", "proxy_logging", "memcache", "cache")),
     ("listing_formats", ("catch_errors", "gatekeeper", "proxy_logging", "memcache", "cache")),
-    ("copy", ("catch_errors", "gatekeeper", "authtoken", "tempauth", "keystoneauth", "staticweb")),
+    ("copy", _OUTSIDE_COPY),
+    ("dlo", (*_OUTSIDE_COPY, "copy", "proxy_logging")),
 )
 
 

@@ -58,7 +58,7 @@ def _proxy() -> list[Section]:
             "pipeline:main",
             (
                 "pipeline = catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats",
-                "    authtoken keystoneauth copy proxy-logging proxy-server",
+                "    authtoken keystoneauth copy dlo proxy-logging proxy-server",
             ),
             about="The outermost filter first. For users in this file put tempauth in place of "
             "authtoken keystoneauth.",
@@ -122,6 +122,7 @@ def _filters() -> list[Section]:
             "account; .reseller_admin owns all. user64_... takes names in base64.",
         ),
         section("copy"),
+        section("dlo", "dlo:DloSettings"),
     ]
 
 

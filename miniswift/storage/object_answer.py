@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from miniswift import conditions
 from miniswift.responses import Environ, Headers, Response
-from miniswift.storage import conditions
 from miniswift.storage.diskfile import WHOLE_READ_SIZE
 from miniswift.storage.object_metadata import KeptHeaders
 from miniswift.storage.object_reader import Reader

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from miniswift import conditions
 from miniswift.cluster import Constraints
 from miniswift.concurrency import pause
 from miniswift.errors import BadRequestBody, ClientDisconnected, ClientTimeout
 from miniswift.responses import Headers, HTTPError
-from miniswift.storage import conditions
 from miniswift.storage.multiphase import put_body
 from miniswift.storage.object_metadata import KeptHeaders
 from miniswift.storage.object_writer import Writer

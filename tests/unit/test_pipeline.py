@@ -122,7 +122,9 @@ def test_filters_that_the_proxy_needs_are_inserted_where_they_belong(conf, tmp_p
     caplog.set_level(logging.INFO)
     app = load_app(conf(PROXY.format(swift_dir=swift_dir(tmp_path), option="")))
     names = [type(part).__module__.rpartition(".")[2] for part in app._pipeline]
-    assert names == ["catch_errors", "gatekeeper", "copy", "listing_formats", "healthcheck", "cors", "proxy"]
+    assert names == [
+        "catch_errors", "gatekeeper", "copy", "dlo", "listing_formats", "healthcheck", "cors", "proxy",
+    ]  # fmt: skip
     assert "filter gatekeeper is missing" in caplog.text
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniswift.storage.conditions import MAX_RANGES, parse_range, ranges_asked, refusal
+from miniswift.conditions import MAX_RANGES, parse_range, ranges_asked, refusal
 
 NOW = 1_700_000_000
 BEFORE, AT, AFTER = (f"Tue, 14 Nov 2023 22:13:{second} GMT" for second in (19, 20, 21))
