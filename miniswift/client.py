@@ -352,10 +352,14 @@ def _is_found(status: int) -> bool:
 
 def stamp_of(response: Response) -> Timestamp:
     """How new the data behind a response is; zero when it does not say."""
-    headers = response.headers
-    text = headers.get("X-Backend-Data-Timestamp") or headers.get("X-Backend-Timestamp")
+    return _stamp(response, "X-Backend-Data-Timestamp", "X-Backend-Timestamp", "X-Put-Timestamp")
+
+
+def _stamp(response: Response, *names: str) -> Timestamp:
+    """The time in the first of these headers that is there."""
+    text = next((value for name in names if (value := response.headers.get(name))), "0")
     try:
-        return Timestamp.parse(text or headers.get("X-Put-Timestamp") or "0")
+        return Timestamp.parse(text)
     except TimestampError:
         return ZERO
 
@@ -363,8 +367,13 @@ def stamp_of(response: Response) -> Timestamp:
 def _newer(found: Response | None, response: Response) -> Response:
     if found is None:
         return response
-    if stamp_of(found) < stamp_of(response):
+    # Of the same data, those with the latest POST.
+    if _newness(found) < _newness(response):
         found.close()
         return response
     response.close()
     return found
+
+
+def _newness(response: Response) -> tuple[Timestamp, Timestamp]:
+    return stamp_of(response), _stamp(response, "X-Backend-Timestamp")

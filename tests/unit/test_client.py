@@ -127,6 +127,21 @@ def test_newest_asks_all_and_takes_the_newest(ring_of):
     assert sorted(transport.asked) == ["d0", "d1", "d2"]
 
 
+def test_newest_of_the_same_data_is_the_one_with_the_latest_post(ring_of):
+    def stored(posted_at, body):
+        times = {"X-Backend-Data-Timestamp": "0000000001.00000", "X-Backend-Timestamp": posted_at}
+        return lambda request: Response(200, Headers(times), body)
+
+    transport = ScriptedTransport(
+        d0=stored("0000000001.00000", b"never"),
+        d1=stored("0000000003.00000", b"latest"),
+        d2=stored("0000000002.00000", b"earlier"),
+    )
+    for _ in range(6):  # the order is shuffled
+        response = client_of(transport).read(ring_of(3, 3), 0, get(), newest=True)
+        assert response.read() == b"latest"
+
+
 def test_write_reaches_quorum_with_one_node_down_and_no_handoff(ring_of):
     transport = ScriptedTransport(d0=201, d1=ConnectFailed("down"), d2=201)
     response = client_of(transport).write(ring_of(3, 3), 0, lambda _: BackendRequest("PUT", 0, "/a"))
