@@ -14,7 +14,7 @@ CODE := miniswift middleware benchmarks tests bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # both environments install this checkout
-.PHONY: help serve test lint unit functional interop conformance bench clean
+.PHONY: help serve test lint unit functional interop conformance faults bench clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 /p' Makefile | awk '{printf "  %s %-11s", $$1, $$2; $$1=$$2=""; print}'
@@ -46,6 +46,9 @@ interop: .venv/.installed .venv-swift/.installed ## the tests with a real Swift 
 
 conformance: .venv/.installed .venv-conformance/.installed ## Swift's own functional tests; a selection by TESTS="-k copy"
 	.venv/bin/python -m tests.conformance.run $(TESTS)
+
+faults: .venv/.installed ## what fails on three replicas, and what clients see of it: build/faults.md
+	.venv/bin/python -m tests.faults
 
 bench: .venv/.installed .venv-swift/.installed ## compare with a real Swift; options by BENCH="--only PUT --save"
 	@$(call need,memcached,memcached)

@@ -9,24 +9,34 @@ only decide what to ask and how to word the answer.
    Not so a 507 for metadata that do not fit: any client could rest our devices with a few headers.
 3. With one replica everything happens in the caller's green thread.
 
-Not here: which headers to send and what a client may see (the controllers).
+Not here: which headers to send and what a client may see (the controllers), which answer counts (quorum).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from miniswift import concurrency, logs
-from miniswift.backend import METADATA_TOO_LARGE, BackendRequest, Transport, TransportError
+from miniswift.backend import BackendRequest, Transport, TransportError
 from miniswift.config import Settings, count, option, positive, seconds
-from miniswift.errors import BadRequestBody, ClientDisconnected, ClientTimeout, TimestampError
+from miniswift.errors import BadRequestBody, ClientDisconnected, ClientTimeout
 from miniswift.nodes import ErrorLimiter, Nodes
-from miniswift.responses import HTTPError, Response, close_body
+from miniswift.quorum import (
+    NotOnHandoff,
+    best_response,
+    have_quorum,
+    is_about_request,
+    is_found,
+    newer,
+    quorum,
+    stamp_of,
+)
+from miniswift.responses import HTTPError, Response
 from miniswift.resume import ResumingBody
 from miniswift.ring import Node, Ring
-from miniswift.timestamp import ZERO, Timestamp
+from miniswift.timestamp import ZERO
 from miniswift.upload import DirectFeed, QueueFeed, Signal, Upload, UploadAbandoned
 
 logger = logging.getLogger(__name__)
@@ -43,11 +53,6 @@ class ClientSettings(Settings):
     error_suppression_limit: int = option(count, "10", "errors after which a node rests")
     post_quorum_timeout: float = option(seconds, "0.5", "seconds to wait for the rest after a quorum")
     object_chunk_size: int = option(positive, "65536", "bytes read from a client and sent to nodes at once")
-
-
-def quorum(replicas: int) -> int:
-    """How many nodes must agree: half of them, rounded up."""
-    return (replicas + 1) // 2
 
 
 RequestFor = Callable[[int], BackendRequest]  # the request for the n-th replica
@@ -67,24 +72,27 @@ class Client:
 
     # --- reading -------------------------------------------------------------------------------
 
-    def read(self, ring: Ring, part: int, request: BackendRequest, newest: bool = False) -> Response:
+    def read(
+        self, ring: Ring, part: int, request: BackendRequest, *, newest: bool = False, whole: bool = False
+    ) -> Response:
         """The answer of the first node that has it; with `newest`, of the one that has the newest.
 
-        Nobody having it, the best of the refusals: see `best_response`.
+        Nobody having it, the best of the refusals: see `best_response`. With `whole` an answer counts once
+        its body is here: a listing cannot go on from another node, but be asked for again.
         """
         nodes = Nodes(ring, part, self.limiter, shuffle=True)
         refusals: list[Response] = []
         found: Response | None = None
         newest_tombstone = ZERO
-        for node, response in self._answers(nodes, request):
-            if _is_found(response.status):
+        for node, response in self._answers(nodes, request, whole):
+            if is_found(response.status):
                 if newest_tombstone and stamp_of(response) < newest_tombstone:
                     response.close()
                     refusals.append(Response(404, response.headers))
                 elif not newest:
                     return self._resumable(response, nodes, request)
                 else:
-                    found = _newer(found, response)
+                    found = newer(found, response)
                 continue
             if response.status == 404 and node.handoff_index is not None and not stamp_of(response):
                 response.close()  # a handoff that never heard of it knows nothing
@@ -96,10 +104,12 @@ class Client:
             return found
         return best_response(refusals, ring.replica_count, needed=1)
 
-    def _answers(self, nodes: Nodes, request: BackendRequest) -> Iterator[tuple[Node, Response]]:
+    def _answers(
+        self, nodes: Nodes, request: BackendRequest, read_body: bool = False
+    ) -> Iterator[tuple[Node, Response]]:
         """Each node with its answer, as long as it has one that is no 5xx."""
         for node in nodes:
-            response = self._ask(node, request)
+            response = self._ask(node, request, read_body)
             if response is not None:
                 yield node, response
 
@@ -112,7 +122,7 @@ class Client:
         except TransportError as error:
             self.limiter.note(node, f"{request.method} {error}")
             return None
-        if response.status < 500 or _is_about_request(response):
+        if response.status < 500 or is_about_request(response):
             return response
         self._note_failure(node, request, response)
         return None
@@ -156,6 +166,8 @@ class Client:
     def _write_one(self, nodes: Nodes, request: BackendRequest) -> Response:
         for node in nodes:
             response = self._ask(node, request, read_body=True)
+            if response is not None and response.status == 404 and node.handoff_index is not None:
+                return NotOnHandoff(404, response.headers, response.body)
             if response is not None:
                 return response
         return Response(503)
@@ -218,7 +230,7 @@ class _Results:
 
     def wait(self, needed: int, post_quorum_timeout_s: float) -> list[Response]:
         """All responses; those that are in `post_quorum_timeout_s` after `needed` agreed suffice."""
-        while not self.all_in and not _have_quorum([r.status for r in self.responses], needed):
+        while not self.all_in and not have_quorum(self.responses, needed):
             self.changed.wait()
         timer = concurrency.Timeout(post_quorum_timeout_s)
         try:
@@ -296,84 +308,3 @@ class _FanOut:
     def _end(self, error: BaseException) -> None:
         for feed in self._feeds:
             feed.put(error, timeout_s=0.1)
-
-
-# --- deciding ------------------------------------------------------------------------------------
-
-
-def best_response(
-    responses: Sequence[Response],
-    replicas: int,
-    needed: int | None = None,
-    overrides: dict[int, int] | None = None,
-) -> Response:
-    """The response that a quorum agrees on by the hundreds of its status, or a 503.
-
-    Statuses are grouped 2xx, 3xx, 4xx; the first group with a quorum wins and the highest status in
-    it is returned. Only when none has one, `overrides` are applied and the groups counted again. A 507
-    for metadata that do not fit is the client's to know if a quorum says so.
-    """
-    needed = quorum(replicas) if needed is None else needed
-    if len(responses) == 1 == needed and responses[0].status < 500:
-        return responses[0]
-    for counted_as in ({}, overrides) if overrides else ({},):
-        for hundreds in (2, 3, 4):
-            group = [r for r in responses if counted_as.get(r.status, r.status) // 100 == hundreds]
-            if len(group) >= needed:
-                real = [r for r in group if r.status // 100 == hundreds] or group
-                chosen = max(real, key=lambda response: response.status)
-                _close_others(responses, chosen)
-                return chosen
-    refusals = [response for response in responses if _is_about_request(response)]
-    if len(refusals) >= needed:
-        _close_others(responses, refusals[0])
-        return refusals[0]
-    _close_others(responses, None)
-    return Response(503)
-
-
-def _close_others(responses: Sequence[Response], kept: Response | None) -> None:
-    for response in responses:
-        if response is not kept:
-            close_body(response.body)
-
-
-def _have_quorum(statuses: list[int], needed: int) -> bool:
-    return any(sum(1 for s in statuses if s // 100 == hundreds) >= needed for hundreds in (2, 3, 4))
-
-
-def _is_about_request(response: Response) -> bool:
-    return response.status == 507 and METADATA_TOO_LARGE in response.headers
-
-
-def _is_found(status: int) -> bool:
-    return status // 100 in (2, 3) or status in (412, 416)
-
-
-def stamp_of(response: Response) -> Timestamp:
-    """How new the data behind a response is; zero when it does not say."""
-    return _stamp(response, "X-Backend-Data-Timestamp", "X-Backend-Timestamp", "X-Put-Timestamp")
-
-
-def _stamp(response: Response, *names: str) -> Timestamp:
-    """The time in the first of these headers that is there."""
-    text = next((value for name in names if (value := response.headers.get(name))), "0")
-    try:
-        return Timestamp.parse(text)
-    except TimestampError:
-        return ZERO
-
-
-def _newer(found: Response | None, response: Response) -> Response:
-    if found is None:
-        return response
-    # Of the same data, those with the latest POST.
-    if _newness(found) < _newness(response):
-        found.close()
-        return response
-    response.close()
-    return found
-
-
-def _newness(response: Response) -> tuple[Timestamp, Timestamp]:
-    return stamp_of(response), _stamp(response, "X-Backend-Timestamp")

@@ -33,7 +33,7 @@ class AccountController(Controller):
         ring = self.app.account_ring
         part = self.app.cluster.part(ring, self.account)
         version = self.app.infos.account_version(self.account)
-        response = self.app.client.read(ring, part, self.listing_request(part, f"/{self.account}"))
+        response = self.read_listing(ring, part, f"/{self.account}")
         is_missing = response.status == 404
         if is_missing:
             response = self._missing(response)

@@ -30,7 +30,7 @@ class ContainerController(Controller):
         ring = app.container_ring
         part = app.cluster.part(ring, self.account, self.container)
         version = app.infos.container_version(self.account, self.container)
-        response = app.client.read(ring, part, self.listing_request(part, self._path))
+        response = self.read_listing(ring, part, self._path)
         info = app.infos.note_container(self.environ, self.account, self.container, response, version)
         try:
             self.authorize(info["read_acl"])

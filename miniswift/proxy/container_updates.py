@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from miniswift.client import quorum
+from miniswift.quorum import quorum
 from miniswift.responses import Headers
 from miniswift.ring import Node
 

@@ -13,8 +13,10 @@ from urllib.parse import parse_qsl, urlencode
 
 from miniswift import identity_keys
 from miniswift.backend import BackendRequest
+from miniswift.config import is_true
 from miniswift.proxy.constraints import refuse
 from miniswift.responses import Headers, HTTPError, Response
+from miniswift.ring import Ring
 from miniswift.timestamp import Timestamp
 from miniswift.wsgi import ACL, AUTHORIZE, CLEAN_ACL, OWNER, TRANS_ID, Request, environ_key, header_name
 
@@ -151,12 +153,14 @@ class Controller:
         headers.update(self.base_headers())
         return headers
 
-    def listing_request(self, part: int, path: str) -> BackendRequest:
-        """A GET or HEAD of an account or container: always JSON, which listing_formats converts."""
+    def read_listing(self, ring: Ring, part: int, path: str) -> Response:
+        """The answer to a GET or HEAD of an account or container: JSON, which listing_formats converts."""
         headers = self.base_headers()
         for key in self.app.listing_header_keys & self.environ.keys():
             headers[key[5:].replace("_", "-")] = self.environ[key]
-        return BackendRequest(self.request.method, part, path, headers, self._listing_query())
+        request = BackendRequest(self.request.method, part, path, headers, self._listing_query())
+        newest = is_true(self.environ.get("HTTP_X_NEWEST"))
+        return self.app.client.read(ring, part, request, newest=newest, whole=True)
 
     def _listing_query(self) -> str:
         query = self.request.query_string

@@ -6,13 +6,14 @@ import mimetypes
 from typing import Any
 
 from miniswift.backend import BackendRequest
-from miniswift.client import RequestFor, best_response
+from miniswift.client import RequestFor
 from miniswift.cluster import Policy
 from miniswift.config import is_true
 from miniswift.info import ContainerInfo
 from miniswift.proxy.constraints import check_metadata, check_object_upload, refuse, resolve_delete_at
 from miniswift.proxy.container_updates import UpdatePlan
 from miniswift.proxy.controller import Controller
+from miniswift.quorum import best_response
 from miniswift.responses import Headers, HTTPError, Response
 from miniswift.ring import Ring
 from miniswift.upload import Upload
@@ -54,7 +55,7 @@ class ObjectController(Controller):
         headers["X-Backend-Storage-Policy-Index"] = str(policy.index)
         newest = is_true(self.environ.get("HTTP_X_NEWEST"))
         request = BackendRequest(self.request.method, part, self._path, headers)
-        response = self.app.client.read(ring, part, request, newest)
+        response = self.app.client.read(ring, part, request, newest=newest)
         return self._for_client(response)
 
     HEAD = GET

@@ -8,9 +8,10 @@ import pytest
 
 from miniswift import logs
 from miniswift.backend import BackendRequest, BrokenAnswer, ConnectFailed, TransportError
-from miniswift.client import Client, ClientSettings, best_response, quorum
+from miniswift.client import Client, ClientSettings
 from miniswift.errors import ClientDisconnected
 from miniswift.nodes import ErrorLimiter, Nodes
+from miniswift.quorum import best_response, quorum
 from miniswift.responses import Headers, Response
 from miniswift.upload import Upload
 
