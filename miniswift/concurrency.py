@@ -24,7 +24,6 @@ with warnings.catch_warnings():
     import eventlet.queue
     import eventlet.semaphore
     import eventlet.tpool
-    import eventlet.wsgi
     from eventlet.green import select, socket, ssl, subprocess
     from eventlet.hubs import trampoline
 
