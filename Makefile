@@ -8,13 +8,14 @@
 PYTHON ?= python3
 SERVE ?=
 TESTS ?=
+CRASH ?=
 BENCH ?=
 
 CODE := miniswift middleware benchmarks tests bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # both environments install this checkout
-.PHONY: help serve test lint unit functional interop conformance faults bench clean
+.PHONY: help serve test lint unit functional interop conformance faults crash bench clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 /p' Makefile | awk '{printf "  %s %-11s", $$1, $$2; $$1=$$2=""; print}'
@@ -49,6 +50,8 @@ conformance: .venv/.installed .venv-conformance/.installed ## Swift's own functi
 
 faults: .venv/.installed ## what fails on three replicas, and what clients see of it: build/faults.md
 	.venv/bin/python -m tests.faults
+crash: .venv/.installed ## kill -9 fifty times under load, nothing lost; options by CRASH="--kills 5 --seed 1"
+	.venv/bin/python -m tests.crash.run $(CRASH)
 
 bench: .venv/.installed .venv-swift/.installed ## compare with a real Swift; options by BENCH="--only PUT --save"
 	@$(call need,memcached,memcached)
