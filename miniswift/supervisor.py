@@ -40,6 +40,7 @@ from miniswift.concurrency import (
     trampoline,
 )
 from miniswift.errors import ConfigError, MiniswiftError
+from miniswift.process_limits import prepare_process
 from miniswift.server import Server, ServerSettings
 from miniswift.wsgi import WSGIApp
 
@@ -113,6 +114,7 @@ class Supervisor:
 
     def run(self, children: Sequence[Child]) -> int:
         """Start the children and watch them until SIGTERM or SIGINT; the exit status, 0."""
+        prepare_process()
         # What is loaded by now stays: no collection in a child need look at it, which is 5 % of a small
         # request's time, or write to it, which would end the sharing of its memory.
         gc.collect()
