@@ -18,7 +18,9 @@ from miniswift.concurrency import Event, LightQueue, Timeout
 from miniswift.errors import ClientDisconnected, MiniswiftError
 from miniswift.responses import HTTPError
 
-QUEUE_LENGTH = 16  # chunks; bounds the memory of an upload to 16 times the chunk size for each node
+# Chunks. With those on their way into a queue and out of it they are the memory of an upload, which all nodes
+# share: 200 uploads of one worker took 280 MiB with a queue of 16 and 60 with one of 2, in the same time.
+QUEUE_LENGTH = 2
 
 
 class UploadAbandoned(MiniswiftError):

@@ -9,6 +9,7 @@ import pytest
 from miniswift import logs
 from miniswift.backend import BackendRequest, BrokenAnswer, ConnectFailed, TransportError
 from miniswift.client import Client, ClientSettings
+from miniswift.concurrency import pause
 from miniswift.errors import ClientDisconnected
 from miniswift.nodes import ErrorLimiter, Nodes
 from miniswift.quorum import best_response, quorum
@@ -247,6 +248,26 @@ def test_upload_goes_on_when_one_of_three_breaks_off(ring_of):
     transport = ScriptedTransport(d0=201, d1=breaks_off, d2=201)
     responses = upload(transport, ring_of(3, 3), b"x" * 5000, max_size=10_000, object_chunk_size=10)
     assert sorted(response.status for response in responses) == [201, 201, 503]
+
+
+def test_upload_runs_ahead_of_its_slowest_node_by_little(ring_of):
+    source = Upload(io.BytesIO(b"x" * 5000), None, 10_000)
+    ahead = []
+
+    def slow(request):
+        taken = 0
+        while chunk := request.body.read(10):
+            taken += len(chunk)
+            for _ in range(30):  # rounds in which everybody else may go on
+                pause()
+            ahead.append(source.received - taken)
+        return 201
+
+    transport = ScriptedTransport(d0=slow, d1=201, d2=201)
+    client = client_of(transport, object_chunk_size=10)
+    responses = client.upload(ring_of(3, 3), 0, lambda _: BackendRequest("PUT", 0, "/a/c/o"), source)
+    assert [response.status for response in responses] == [201, 201, 201]
+    assert max(ahead) <= 4 * 10
 
 
 def test_upload_is_abandoned_when_two_of_three_break_off(ring_of):
