@@ -84,6 +84,8 @@ def entries_of(query: Query, select: Callable[[Span, int], sqlite3.Cursor]) -> E
     if query.path is not None:
         prefix, delimiter = query.path.rstrip("/") + "/" if query.path else "", "/"
     span = query.span(prefix)
+    if query.path is not None and span.low == prefix:
+        span = span._replace(has_low=False)  # a folder is not in itself
     if query.limit <= 0:
         return []
     if not delimiter:
@@ -105,11 +107,7 @@ def _folded(
             name: str = row[0]
             end = name.find(delimiter, len(prefix))
             folder = name[: end + len(delimiter)] if end >= 0 else ""
-            if query.path is not None and (not folder or folder == name):
-                if name != prefix:
-                    entries.append(row)
-                rest_behind = rest.behind(name)
-            elif not folder:
+            if not folder or (query.path is not None and folder == name):
                 entries.append(row)
             else:
                 if query.path is None and folder != shown:
