@@ -10,12 +10,13 @@ SERVE ?=
 TESTS ?=
 CRASH ?=
 BENCH ?=
+SCALE ?=
 
 CODE := miniswift middleware benchmarks tests bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # both environments install this checkout
-.PHONY: help serve test lint unit functional interop conformance faults crash bench clean
+.PHONY: help serve test lint unit functional interop conformance faults crash scale bench clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 /p' Makefile | awk '{printf "  %s %-11s", $$1, $$2; $$1=$$2=""; print}'
@@ -56,6 +57,9 @@ crash: .venv/.installed ## kill -9 fifty times under load, nothing lost; options
 bench: .venv/.installed .venv-swift/.installed ## compare with a real Swift; options by BENCH="--only PUT --save"
 	@$(call need,memcached,memcached)
 	.venv/bin/python -m benchmarks.run $(BENCH)
+
+scale: .venv/.installed ## a million objects, many connections, memory; options by SCALE="--only uploads"
+	.venv/bin/python -m benchmarks.scale $(SCALE)
 
 clean: ## remove what make and the tests made; miniswift-data stays
 	rm -rf .venv .venv-swift .venv-conformance .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
