@@ -295,6 +295,20 @@ def register_swift_info(name: str = "swift", admin: bool = False, **values: Any)
     registry.setdefault(name, {}).update(values)
 
 
+_policy_names: dict[int, str] = {}
+
+
+def register_policies(policies: Iterable[Policy]) -> None:
+    """Let filters know the storage policies; the proxy does."""
+    _policy_names.clear()
+    _policy_names.update((policy.index, policy.name) for policy in policies)
+
+
+def get_policy_names() -> Mapping[int, str]:
+    """The name of each storage policy by its index, under which infos and sysmeta know it."""
+    return _policy_names
+
+
 def get_swift_info(admin: bool = False, disallowed: tuple[str, ...] = ()) -> dict[str, Any]:
     """What /info answers: sections or `section.key`s in `disallowed` only for an admin."""
     shown = {section: dict(values) for section, values in _capabilities.items()}

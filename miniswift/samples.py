@@ -123,6 +123,13 @@ def _filters() -> list[Section]:
         ),
         section("copy"),
         section("dlo", "dlo:DloSettings"),
+        section(
+            "etag-quoter",
+            "etag_quoter:EtagQuoterSettings",
+            about="The following are not in the pipeline above. This one belongs right behind cache.",
+        ),
+        section("container-quotas", about="Behind copy, as account-quotas."),
+        section("account-quotas"),
     ]
 
 

@@ -9,7 +9,7 @@ from hashlib import sha1
 
 from miniswift import VERSION
 from miniswift.cluster import Cluster
-from miniswift.info import get_swift_info, register_swift_info
+from miniswift.info import get_swift_info, register_policies, register_swift_info
 from miniswift.proxy.settings import ProxySettings
 from miniswift.responses import Headers, HTTPError, Response
 from miniswift.wsgi import Request
@@ -21,6 +21,7 @@ _SIGNED_METHODS = {"HEAD": ("HEAD", "GET"), "GET": ("GET",)}
 def register(settings: ProxySettings, cluster: Cluster) -> None:
     """Say what the proxy itself can do and where its limits are."""
     limits = cluster.constraints
+    register_policies(cluster.policies)
     register_swift_info(
         version=VERSION,
         strict_cors_mode=settings.strict_cors_mode,

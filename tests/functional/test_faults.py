@@ -21,6 +21,7 @@ import pytest
 from tests.functional.client import Client
 from tests.functional.machines import CONN_TIMEOUT_S, NODE_TIMEOUT_S, Machine, Machines
 from tests.functional.mounts import CannotMount, mounted
+from tests.functional.processes import wait_until
 
 OLD, NEW = b"old " * 5000, b"new " * 7000
 NEWEST = {"X-Newest": "true"}
@@ -181,6 +182,10 @@ def fill(device: Path) -> None:
             file.write(bytes(4096))
 
 
+def unmounted(device: Path) -> bool:
+    return not subprocess.run(["umount", device], capture_output=True, check=False).returncode
+
+
 def may_mount() -> bool:
     try:
         with mounted("tmpfs"):
@@ -209,7 +214,7 @@ if may_mount():  # nobody but root can have a device that is full, or not mounte
             assert client.put("/c/two", NEW).status == 201
             # A device that is not mounted any more.
             machines.machines[2].kill_9()
-            subprocess.run(["umount", devices[2]], check=True)
+            wait_until(lambda: unmounted(devices[2]), 10, "what was killed to let go of its device")
             machines.machines[2].start()
             machines.machines[2].wait()
             assert client.put("/c/three", NEW).status == 201
