@@ -21,6 +21,8 @@ import secrets
 import string
 from dataclasses import dataclass
 
+from miniswift.process_limits import give_back_memory
+
 _LOG2_COST = 14  # 2**14 rounds: about 50 ms and 16 MiB (128 * r * 2**ln bytes) on a machine of 2020
 _BLOCK_SIZE = 8
 _PARALLELISM = 1
@@ -96,15 +98,18 @@ def _parse(hashed: str) -> _Parsed:
 
 
 def _derive(password: str, parsed: _Parsed) -> bytes:
-    return hashlib.scrypt(
-        password.encode(),
-        salt=parsed.salt,
-        n=1 << parsed.log2_cost,
-        r=parsed.block_size,
-        p=parsed.parallelism,
-        maxmem=2 * parsed.memory_bytes,  # OpenSSL wants a little more than the algorithm's own
-        dklen=len(parsed.digest),
-    )
+    try:
+        return hashlib.scrypt(
+            password.encode(),
+            salt=parsed.salt,
+            n=1 << parsed.log2_cost,
+            r=parsed.block_size,
+            p=parsed.parallelism,
+            maxmem=2 * parsed.memory_bytes,  # OpenSSL wants a little more than the algorithm's own
+            dklen=len(parsed.digest),
+        )
+    finally:
+        give_back_memory()
 
 
 def _encode(raw: bytes) -> str:
