@@ -23,9 +23,17 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from miniswift import conditions, info
 from miniswift.config import Settings, count, option, seconds
-from miniswift.responses import Environ, Headers, HTTPError, Response, StartResponse
+from miniswift.responses import (
+    Environ,
+    HeaderList,
+    Headers,
+    HTTPError,
+    Response,
+    StartResponse,
+    close_body,
+)
 from miniswift.timestamp import Timestamp
-from miniswift.wsgi import Request, WSGIApp, make_subrequest, split_path, to_wsgi
+from miniswift.wsgi import Primed, Request, WSGIApp, make_subrequest, split_path, to_wsgi
 
 from .segments import Piece, SegmentedBody, SegmentError, handed_on, paced
 
@@ -55,31 +63,34 @@ class Dlo:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
-        answer: WSGIApp = self._app
         try:
             if method in ("GET", "HEAD") and _is_object(environ["PATH_INFO"]):
-                answer = self._get(environ)
-            elif method == "PUT" and _MANIFEST_KEY in environ and _is_object(environ["PATH_INFO"]):
+                return self._get(environ, start_response)
+            if method == "PUT" and _MANIFEST_KEY in environ and _is_object(environ["PATH_INFO"]):
                 _check_manifest(environ[_MANIFEST_KEY])
         except HTTPError as error:
-            answer = error.response
-        return answer(environ, start_response)
+            return error.response(environ, start_response)
+        return self._app(environ, start_response)
 
-    def _get(self, environ: Environ) -> WSGIApp:
-        """What answers a GET or HEAD of an object. Raises HTTPError."""
+    def _get(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a GET or HEAD of an object. Raises HTTPError before the answer is started."""
         if _asks_for_manifest(environ):
-            return self._app
-        ignored = environ.get(_IGNORE_RANGE_KEY)
-        environ[_IGNORE_RANGE_KEY] = f"{ignored},{MANIFEST}" if ignored else MANIFEST
-        response = Request(environ).call(self._app)
+            return self._app(environ, start_response)
+        if "HTTP_RANGE" in environ:  # is of the whole, not of the manifest
+            ignored = environ.get(_IGNORE_RANGE_KEY)
+            environ[_IGNORE_RANGE_KEY] = f"{ignored},{MANIFEST}" if ignored else MANIFEST
+        answer = _Answer(start_response)
+        body = self._app(environ, answer.start)
+        if not answer.status:  # an application may start with its first chunk (PEP 3333)
+            body = Primed(body)
         # Conditions that do not hold for the manifest may hold for what it stands for, and the other way.
-        container, slash, prefix = unquote(response.headers.get(MANIFEST, ""), "latin-1").partition("/")
-        if not slash:
-            return response
-        response.close()
+        if answer.manifest is None:
+            return body
+        close_body(body)
+        container, _, prefix = unquote(answer.manifest, "latin-1").partition("/")
         segments = _Segments(self._app, environ, container, prefix)
-        headers = response.headers if response.status == 200 else self._headers(environ)
-        return self._whole(environ, headers, segments)
+        headers = Headers.of_list(answer.headers) if answer.status == 200 else self._headers(environ)
+        return self._whole(environ, headers, segments)(environ, start_response)
 
     def _headers(self, environ: Environ) -> Headers:
         """The manifest's headers, whatever the client's conditions are."""
@@ -147,6 +158,28 @@ class Dlo:
         except SegmentError:
             raise HTTPError(409) from None
         return body
+
+
+class _Answer:
+    """What the inner application answers: passed on at once unless it is about a manifest."""
+
+    __slots__ = ("_start_response", "headers", "manifest", "status")
+
+    def __init__(self, start_response: StartResponse) -> None:
+        self._start_response = start_response
+        self.status = 0
+        self.headers: HeaderList = []
+        self.manifest: str | None = None  # what the header says, quoted
+
+    def start(self, status: str, headers: HeaderList, exc_info: Any = None) -> Any:
+        self.status, self.headers = int(status[:3]), headers
+        for name, value in headers:
+            if len(name) == len(MANIFEST) and name.title() == MANIFEST and "/" in unquote(value):
+                self.manifest = value
+                return None
+        if exc_info is None:
+            return self._start_response(status, headers)
+        return self._start_response(status, headers, exc_info)
 
 
 class _Segments:
