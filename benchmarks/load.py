@@ -52,6 +52,12 @@ class Outcome:
     received_bytes: int = 0
     latencies_s: list[float] = field(default_factory=list)
 
+    def add(self, other: Outcome) -> None:
+        """Take in what another load took, one after this."""
+        self.wall_s += other.wall_s
+        self.received_bytes += other.received_bytes
+        self.latencies_s += other.latencies_s
+
     @property
     def rate(self) -> float:
         """Requests per second."""

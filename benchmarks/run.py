@@ -1,4 +1,8 @@
-"""Measures miniswift and a real Swift on this machine, one after the other; see README.md here."""
+"""Measures miniswift and a real Swift on this machine, in turns; see README.md here.
+
+Both run all the time, and each operation is sent to the one and then to the other, ROUNDS times over: what
+the machine does meanwhile (a shared one is a third faster at one minute than the next) counts into both.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ from tests.functional.mounts import GIB, CannotMount, mounted
 
 WARM_UP = 100  # requests, times the operation's share
 LEAST = 8  # requests of the biggest operations
+ROUNDS = 4  # turns that each server gets with each operation
 IMAGE_SIZE = 16 * GIB
 
 
@@ -52,21 +57,22 @@ def main(arguments: list[str] | None = None) -> int:
             "requests": options.requests,
             "swift pipeline": options.swift_pipeline,
         }
-    print(", ".join(f"{name}: {value}" for name, value in facts.items()), flush=True)
     try:
-        if not options.skip_swift:
-            with (
-                _fresh_folder(options.dir) as root,
-                RealSwift(root / "swift", options.swift_venv, pipeline=options.swift_pipeline) as swift,
-            ):
+        with contextlib.ExitStack() as stack:
+            subjects: list[Subject] = []
+            if not options.skip_swift:
+                folder = stack.enter_context(_fresh_folder(options.dir))
+                swift = stack.enter_context(
+                    RealSwift(folder / "swift", options.swift_venv, pipeline=options.swift_pipeline)
+                )
                 facts["swift"] = swift.version()
-                _measure_all("swift", swift, operations, options, results)
-        if not options.skip_miniswift:
-            with (
-                _fresh_folder(options.dir) as root,
-                ServeProcess(root / "miniswift", workers=options.workers) as miniswift,
-            ):
-                _measure_all("miniswift", miniswift, operations, options, results)
+                subjects.append(Subject("swift", swift))
+            if not options.skip_miniswift:
+                folder = stack.enter_context(_fresh_folder(options.dir))
+                miniswift = stack.enter_context(ServeProcess(folder / "miniswift", workers=options.workers))
+                subjects.append(Subject("miniswift", miniswift))
+            print(", ".join(f"{name}: {value}" for name, value in facts.items()), flush=True)
+            _measure_all(subjects, operations, options, results)
     except SwiftMissing as error:
         print(error, file=sys.stderr)
         return 1
@@ -126,38 +132,58 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class Subject:
+    """A running server with a client and a meter of its own."""
+
+    def __init__(self, name: str, server: Server) -> None:
+        self.name = name
+        self.server = server
+        self._workload = Workload(server.address, server.auth)
+        self._meter = Meter(server.pids)
+        print(f"{name}, idle: {1000 * self._meter.idle_rate:.1f} ms of CPU a second", flush=True)
+
+    def warm_up(self, operation: Operation, connections: int) -> None:
+        count = max(connections, round(WARM_UP * operation.share))
+        self._workload.prepare(operation, count)
+        if operation.method != "DELETE":  # the requests that made the objects have warmed it up
+            load.run(self._workload.requests(operation, count, connections))
+
+    def measure(self, operation: Operation, count: int, connections: int, total: load.Outcome) -> float:
+        """Send `count` requests, add what the client saw to `total`; the server's CPU seconds."""
+        self._workload.prepare(operation, count)
+        self._meter.start()
+        total.add(load.run(self._workload.requests(operation, count, connections)))
+        return self._meter.stop()
+
+
 def _measure_all(
-    name: str,
-    server: Server,
+    subjects: list[Subject],
     operations: list[Operation],
     options: argparse.Namespace,
     results: report.Results,
 ) -> None:
-    workload = Workload(server.address, server.auth)
-    meter = Meter(server.pids)
-    print(f"{name}, idle: {1000 * meter.idle_rate:.1f} ms of CPU a second", flush=True)
     for connections, rows in results.items():
         for operation in operations:
-            profile = options.profile if name == "miniswift" else None
-            count = max(LEAST, 2 * connections, round(options.requests * operation.share))
-            with _profiling(server, profile, f"{operation.method}-{operation.container}-{connections}"):
-                figures = _measure(meter, workload, operation, count, connections)
-            rows.setdefault(operation.name, {})[name] = figures
-            print(f"{name}, {connections} at a time, {operation.name}: {figures}", flush=True)
+            count = max(LEAST // ROUNDS, connections, round(options.requests * operation.share / ROUNDS))
+            rows[operation.name] = _in_turns(subjects, operation, count, connections, options.profile)
+            for name, figures in rows[operation.name].items():
+                print(f"{name}, {connections} at a time, {operation.name}: {figures}", flush=True)
 
 
-def _measure(
-    meter: Meter, workload: Workload, operation: Operation, count: int, connections: int
-) -> report.Figures:
-    workload.prepare(operation, count)
-    if operation.method != "DELETE":  # the requests that made the objects have warmed it up
-        load.run(
-            workload.requests(operation, max(connections, round(WARM_UP * operation.share)), connections)
-        )
-    workload.prepare(operation, count)
-    meter.start()
-    outcome = load.run(workload.requests(operation, count, connections))
-    return report.Figures.of(outcome, meter.stop())
+def _in_turns(
+    subjects: list[Subject], operation: Operation, count: int, connections: int, profile: Path | None
+) -> dict[str, report.Figures]:
+    outcomes = {subject.name: load.Outcome() for subject in subjects}
+    cpu_s = dict.fromkeys(outcomes, 0.0)
+    for subject in subjects:
+        subject.warm_up(operation, connections)
+    for turn in range(ROUNDS):
+        for subject in subjects:
+            folder = profile if subject.name == "miniswift" else None
+            name = f"{operation.method}-{operation.container}-{connections}-{turn + 1}"
+            with _profiling(subject.server, folder, name):
+                cpu_s[subject.name] += subject.measure(operation, count, connections, outcomes[subject.name])
+    return {name: report.Figures.of(outcome, cpu_s[name]) for name, outcome in outcomes.items()}
 
 
 @contextlib.contextmanager
