@@ -7,9 +7,11 @@ configured, then shown to a validator. What it stands for goes into headers and 
 1. Identity headers that a client sent are gone before anything else happens.
 2. A cached identity is used only until the token expires, checked with each use.
 3. When Keystone cannot be asked the answer is 503, never 401; what is cached goes on working.
-4. Caches know a token by its SHA-256; logs say why one was refused, never which.
+4. A signed token (PKI, PKIZ) is checked here; Keystone is asked for certificates and its list of revoked
+   tokens only.
+5. Caches know a token by its SHA-256; logs say why one was refused, never which.
 
-Not here: asking Keystone (token_validation), signing in there (service_user).
+Not here: asking Keystone (token_validation, keystone_client), signing in there (service_user).
 """
 
 from __future__ import annotations
@@ -22,19 +24,30 @@ from hashlib import sha256
 from typing import Any
 
 from miniswift import identity_keys
-from miniswift.concurrency import sleep
+from miniswift.concurrency import sleep, spawn_n
 from miniswift.config import Settings, boolean, option, option_names, seconds, text, words
 from miniswift.errors import ConfigError
 from miniswift.responses import Environ, HeaderList, Response, StartResponse
+from miniswift.signed_tokens import hash_algorithms
 from miniswift.wsgi import TOKEN_AUTH, WSGIApp
 
 from .authorization import CHALLENGE
 from .identity_headers import INVALID, Identity, MalformedBody, TokenAuth
-from .service_user import ServiceUser, ServiceUserOptions, online_validator
+from .keystone_client import IdentityUnavailable
+from .revocation_list import RevocationList
+from .service_user import ServiceUser, ServiceUserOptions, keystone_as
+from .signing_certificates import SigningCertificates
+from .signing_files import SigningFiles
 from .token_binding import broken_binding, mode
 from .token_cache import INVALID as CACHED_AS_INVALID
 from .token_cache import LocalCache, SharedCache, SingleFlight
-from .token_validation import IdentityUnavailable, InvalidToken, TokenValidator, ValidatorByForm
+from .token_validation import (
+    InvalidToken,
+    OnlineValidator,
+    SignedTokenValidator,
+    TokenValidator,
+    ValidatorByForm,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +57,7 @@ RETRY_AFTER_S = "5"
 
 # Options of filters like this one that have no meaning here: memcached is reached through swift.cache.
 _OTHERS_OPTIONS = (
-    "auth_section", "memcached_servers", "memcache_servers", "memcache_*", "signing_dir",
-    "revocation_cache_time", "check_revocations_for_cached", "hash_algorithms", "service_type",
+    "auth_section", "memcached_servers", "memcache_servers", "memcache_*", "service_type",
 )  # fmt: skip
 
 
@@ -73,7 +85,30 @@ class Options(Settings):
     service_token_roles: tuple[str, ...] = option(
         words, "service", "roles of which a service token needs one"
     )
+    signing_dir: str = option(
+        text, "", "folder for Keystone's signing certificates and its list of revoked tokens; none when empty"
+    )
+    revocation_cache_time: float = option(
+        seconds,
+        "10",
+        "seconds until the list of revoked tokens is fetched again; six times that it may serve",
+    )
+    check_revocations_for_cached: bool = option(
+        boolean, "false", "let a revoked token go as soon as the list has it, not when its cached answer ends"
+    )
+    hash_algorithms: tuple[str, ...] = option(
+        hash_algorithms, "md5", "hashes under which the list may have a token"
+    )
     service_token_roles_required: bool = option(boolean, "true", "refuse service tokens without such a role")
+
+
+@dataclass(slots=True)
+class _Known:
+    """An identity in this process's memory."""
+
+    identity: Identity
+    revocable_ids: frozenset[str]  # under which a list of revoked tokens would have the token
+    checked: int  # the list that did not have it, by generation
 
 
 class TokenIdentities:
@@ -83,30 +118,43 @@ class TokenIdentities:
         self,
         validator: TokenValidator,
         options: Options,
+        revocations: RevocationList | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """What is cached is checked against `revocations`, if there are any."""
+        self._revocations = revocations
         self._validator = validator
         self._ttl_s = options.token_cache_time
         self._with_catalog = options.include_service_catalog
         self._clock = clock
-        self._local: LocalCache[Identity | str] = LocalCache(clock=clock)  # or why refused
-        self._flights: SingleFlight[Identity] = SingleFlight()
+        self._local: LocalCache[_Known | str] = LocalCache(clock=clock)  # or why refused
+        self._flights: SingleFlight[_Known] = SingleFlight()
 
     def find(self, token: str, shared: SharedCache | None, allow_expired: bool = False) -> Identity:
         """The identity. Raises InvalidToken, or IdentityUnavailable."""
         key = sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
         known = self._local.get(key)
-        if not isinstance(known, Identity):
+        if not isinstance(known, _Known):
             # A service may be allowed what was refused to the user alone: then ask again.
             if known is not None and not allow_expired:
                 raise InvalidToken(known)
             flight = f"{key}{'+' * allow_expired}"
             known = self._flights.call(flight, lambda: self._fetch(key, token, shared, allow_expired))
-        if known.expires <= self._clock() and not allow_expired:
+        if self._revocations is not None and known.checked != self._revocations.generation:
+            self._check_again(key, known, self._revocations, shared)
+        if known.identity.expires <= self._clock() and not allow_expired:
             raise InvalidToken("it has expired")
-        return known
+        return known.identity
 
-    def _fetch(self, key: str, token: str, shared: SharedCache | None, allow_expired: bool) -> Identity:
+    def _check_again(
+        self, key: str, known: _Known, revocations: RevocationList, shared: SharedCache | None
+    ) -> None:
+        """The list of revoked tokens has changed. Raises InvalidToken if it has this one now."""
+        known.checked = revocations.generation
+        if revocations.is_known(known.revocable_ids):
+            raise self._refused(key, InvalidToken("it is revoked"), shared)
+
+    def _fetch(self, key: str, token: str, shared: SharedCache | None, allow_expired: bool) -> _Known:
         kept = shared.get(key) if shared else None
         if kept == CACHED_AS_INVALID and not allow_expired:
             raise InvalidToken("it was refused to somebody else a moment ago")
@@ -116,28 +164,39 @@ class TokenIdentities:
             except MalformedBody as error:
                 logger.warning("shared cache: %s", error)
             else:
-                self._local.put(key, identity, self._ttl_s * LOCAL_SHARE_OF_TTL)
-                return identity
+                return self._remember(key, token, identity, kept, self._ttl_s * LOCAL_SHARE_OF_TTL)
         return self._validate(key, token, shared, allow_expired)
 
-    def _validate(self, key: str, token: str, shared: SharedCache | None, allow_expired: bool) -> Identity:
+    def _validate(self, key: str, token: str, shared: SharedCache | None, allow_expired: bool) -> _Known:
         try:
             body = self._validator.validate(token, allow_expired)
             identity = Identity.from_body(body, token, self._with_catalog)
             if identity.is_unscoped_v2:
                 raise InvalidToken("it has no project")
         except InvalidToken as refusal:
-            ttl_s = min(REFUSAL_TTL_S, self._ttl_s)
-            self._local.put(key, refusal.why, ttl_s)
-            if shared and ttl_s >= 1:
-                shared.set(key, CACHED_AS_INVALID, ttl_s)
-            raise
+            raise self._refused(key, refusal, shared) from None
         except MalformedBody as error:
             raise IdentityUnavailable(f"Keystone's answer is {error}") from None
-        self._local.put(key, identity, self._ttl_s)
         if shared and self._ttl_s >= 1:
             shared.set(key, body, self._ttl_s)
-        return identity
+        return self._remember(key, token, identity, body, self._ttl_s)
+
+    def _remember(
+        self, key: str, token: str, identity: Identity, body: Mapping[str, Any], ttl_s: float
+    ) -> _Known:
+        revocations = self._revocations
+        ids = revocations.ids_of(token, body) if revocations else frozenset[str]()
+        known = _Known(identity, ids, -1)  # to be checked before it is used
+        self._local.put(key, known, ttl_s)
+        return known
+
+    def _refused(self, key: str, refusal: InvalidToken, shared: SharedCache | None) -> InvalidToken:
+        """The refusal, remembered."""
+        ttl_s = min(REFUSAL_TTL_S, self._ttl_s)
+        self._local.put(key, refusal.why, ttl_s)
+        if shared and ttl_s >= 1:
+            shared.set(key, CACHED_AS_INVALID, ttl_s)
+        return refusal
 
 
 class AuthToken:
@@ -245,16 +304,38 @@ def make_filter(
     own: Mapping[str, str],
     clock: Callable[[], float] = time.time,
     pause: Callable[[float], None] = sleep,
+    start: Callable[[Callable[[], None]], object] = spawn_n,
 ) -> Callable[[WSGIApp], AuthToken]:
-    """The filter that a section makes; `own` is the section without its defaults. Raises ConfigError."""
+    """The filter that a section makes; `own` is the section without its defaults. Raises ConfigError.
+
+    `pause` waits some seconds, `start` runs something in the background.
+    """
     user_options = ServiceUserOptions.from_conf(conf)
     user = ServiceUser.from_conf(conf, user_options)
     known = (*option_names(ServiceUserOptions), *user.plugin_options, *_OTHERS_OPTIONS)
     options = Options.from_conf(conf, own, known)
     if options.token_cache_time == 0 and options.cache:
         raise ConfigError("a shared cache needs a time to keep tokens", option="token_cache_time")
-    online = online_validator(user, user_options, options.include_service_catalog, pause)
-    identities = TokenIdentities(ValidatorByForm(online), options, clock)
+    keystone = keystone_as(user, user_options, pause)
+    files = SigningFiles(options.signing_dir)
+    certificates = SigningCertificates(keystone, files, clock)
+    revocations = RevocationList(
+        keystone,
+        certificates,
+        files,
+        cache_time_s=options.revocation_cache_time,
+        hash_algorithms=options.hash_algorithms,
+        clock=clock,
+        start=start,
+    )
+    online = OnlineValidator(keystone, options.include_service_catalog)
+    signed = SignedTokenValidator(certificates, revocations, online)
+    identities = TokenIdentities(
+        ValidatorByForm(online, signed),
+        options,
+        revocations if options.check_revocations_for_cached else None,
+        clock,
+    )
     return lambda app: AuthToken(app, options, identities, options.www_authenticate_uri or user.public_root)
 
 

@@ -23,7 +23,7 @@ from keystoneauth1.session import Session
 from miniswift.config import Settings, boolean, count, option, port, seconds, text
 from miniswift.errors import ConfigError
 
-from .token_validation import V2, V3, OnlineValidator
+from .keystone_client import V2, V3, Keystone
 
 
 def api_version(value: str) -> str:
@@ -105,9 +105,7 @@ class ServiceUser:
         return cls(auth, configured, find_root, tuple(names))
 
 
-def online_validator(
-    user: ServiceUser, options: ServiceUserOptions, with_catalog: bool, pause: Callable[[float], None]
-) -> OnlineValidator:
+def keystone_as(user: ServiceUser, options: ServiceUserOptions, pause: Callable[[float], None]) -> Keystone:
     """What asks Keystone as `user`; it waits with `pause` (seconds) before it tries again."""
     # At lower levels urllib3 logs each URL, and those of v2.0 have the token in them.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
@@ -117,13 +115,12 @@ def online_validator(
         timeout=options.http_connect_timeout or None,
         user_agent="miniswift authtoken",
     )
-    return OnlineValidator(
+    return Keystone(
         session,
         user.auth,
         user.find_root,
         version=options.auth_version,
         retries=options.http_request_max_retries,
-        with_catalog=with_catalog,
         pause=pause,
     )
 

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asn1crypto import algos, cms, core
+from asn1crypto import algos, cms, core, parser
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -102,6 +102,15 @@ def from_pem(text: bytes) -> bytes:
         return base64.b64decode(b"".join(found["body"].split()), validate=True)
     except binascii.Error:
         raise CMSError("its Base64 is broken") from None
+
+
+def length_of(der: bytes) -> int:
+    """How many of the bytes are the message; more may follow. Raises CMSError."""
+    try:
+        length: int = parser.peek(der)
+    except _MALFORMED as error:
+        raise CMSError(f"it is malformed: {type(error).__name__}") from None
+    return length
 
 
 @dataclass(frozen=True)

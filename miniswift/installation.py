@@ -182,6 +182,9 @@ project_domain_id = default
 delay_auth_decision = true
 include_service_catalog = false
 cache = swift.cache
+signing_dir = {self.root / "var" / "keystone-signing"}
+# a revoked token goes when its revocation is listed (revocation_cache_time), not when its cached answer ends
+check_revocations_for_cached = true
 
 [filter:keystoneauth]
 use = egg:swift#keystoneauth
@@ -226,6 +229,9 @@ bind_port = {addresses.identity_port}
 use = egg:miniswift#identity
 identity_file = {self.identity_file}
 token_database = {self.root / "var" / "tokens.db"}
+# uuid; or pki, pkiz: signed tokens, which the proxy checks without asking
+token_format = uuid
+signing_dir = {self.etc / "ssl"}
 public_url = {addresses.identity_url}
 object_store_url = {addresses.url}
 """

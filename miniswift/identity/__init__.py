@@ -15,6 +15,7 @@ Not here: validating tokens for Swift requests (middleware/authtoken), access to
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import time
@@ -32,6 +33,8 @@ from miniswift.identity.catalog import check_template, object_store_template
 from miniswift.identity.database import Database, DatabaseError
 from miniswift.identity.documents import DocumentError
 from miniswift.identity.faults import BadRequest, Fault, Unavailable
+from miniswift.identity.pki import PKI
+from miniswift.identity.signing_keys import SigningKeys
 from miniswift.identity.store import Secrets, Store
 from miniswift.identity.v1 import V1
 from miniswift.identity.v2 import V2
@@ -39,6 +42,7 @@ from miniswift.identity.v3 import V3
 from miniswift.identity.versions import Versions
 from miniswift.identity.web import fault_answer, respond
 from miniswift.responses import Environ, StartResponse
+from miniswift.signed_tokens import hash_algorithm
 
 __all__ = ["Application", "IdentitySettings", "Secrets", "Store", "app_factory"]
 
@@ -52,6 +56,13 @@ def _url(value: str) -> str:
     return url
 
 
+def _token_format(value: str) -> str:
+    name = value.strip().lower()
+    if name not in ("uuid", "pki", "pkiz"):
+        raise ValueError("expected uuid, pki or pkiz")
+    return name
+
+
 @dataclass(frozen=True)
 class IdentitySettings(Settings):
     """The options of [app:identity]."""
@@ -63,6 +74,15 @@ class IdentitySettings(Settings):
         config.text, "tokens.db", "issued tokens, made when missing; shared by all workers of this machine"
     )
     token_expiration: int = option(config.positive, "86400", "seconds that a token lives")
+    token_format: str = option(
+        _token_format, "uuid", "uuid, or pki or pkiz: signed ones, which a proxy checks without asking"
+    )
+    signing_dir: str = option(
+        config.text, "ssl", "the signing certificate, its CA and their keys; what is missing is made"
+    )
+    hash_algorithm: str = option(
+        hash_algorithm, "md5", "hash that stands for a token in the list of revoked ones"
+    )
     public_url: str = option(
         _url, "", "this service's URL for clients; when empty, as the client or the identity file wrote it"
     )
@@ -82,6 +102,7 @@ class Application:
 
     def __init__(self, settings: IdentitySettings, clock: Callable[[], float] = time.time) -> None:
         """Open the files. Raises ConfigError."""
+        self._signing_keys = functools.cache(lambda: SigningKeys.of_folder(settings.signing_dir, clock))
         database = Database(settings.token_database, tokens.SCHEMA, logins.SCHEMA)
         self.store = Store(settings.identity_file, _service_urls(settings))
         try:
@@ -90,14 +111,15 @@ class Application:
             raise ConfigError(str(error), option="token_database") from None
         authority = Authority(
             self.store,
-            tokens.TokenTable(database, clock),
+            tokens.TokenTable(database, settings.hash_algorithm, clock),
             logins.Logins(database, settings.max_failed_logins, settings.failed_login_window, clock),
-            tokens.UUIDFormat(),
+            self._format(settings.token_format),
             settings.token_expiration,
             clock,
         )
         self._database = database
         self._routes = [
+            *PKI(authority, self._signing_keys).routes(),
             *V3(authority).routes(),
             *V2(authority).routes(),
             *V1(authority).routes(),
@@ -124,6 +146,11 @@ class Application:
             logger.error("the token database failed: %s", error)
             raise Unavailable("The token database cannot be used now.") from None
 
+    def _format(self, name: str) -> tokens.TokenFormat:
+        if name == "uuid":
+            return tokens.UUIDFormat()
+        return tokens.PKIFormat(self._signing_keys(), is_compressed=name == "pkiz")
+
     def close(self) -> None:
         self._database.close()
 
@@ -146,5 +173,6 @@ def app_factory(global_conf: Mapping[str, str], **local_conf: str) -> Applicatio
             settings,
             identity_file=os.path.join(here, settings.identity_file),
             token_database=os.path.join(here, settings.token_database),
+            signing_dir=os.path.join(here, settings.signing_dir),
         )
     )

@@ -11,7 +11,9 @@ The dialects (v1, v2, v3) translate requests into calls of this module and its a
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,12 +23,22 @@ from miniswift.identity.directory import Directory, Domain, Project, Reference, 
 from miniswift.identity.faults import Forbidden, NotFound, Unauthorized
 from miniswift.identity.logins import Logins
 from miniswift.identity.store import Store
-from miniswift.identity.tokens import Token, TokenFormat, TokenTable, make_audit_id, password_tag
+from miniswift.identity.tokens import (
+    Revocation,
+    Token,
+    TokenFormat,
+    TokenTable,
+    make_audit_id,
+    password_tag,
+)
 
 logger = logging.getLogger(__name__)
 
 ADMIN_ROLE = "admin"
 SERVICE_ROLE = "service"
+
+# Of MD5 to SHA-512: what stands for a token that is too long for a URL.
+_SHORT_ID = re.compile(r"[0-9a-f]{32,128}")
 
 Scope = Project | Domain | None
 
@@ -123,7 +135,7 @@ class Authority:
             logger.info("token for user %r and %r refused: no role there, or disabled", user.name, where)
             raise Unauthorized
         text = self._format.make(lambda: body(grant))
-        self._tokens.add(text, token)
+        self._tokens.add(text, dataclasses.replace(token, roles=grant.roles))
         return text, grant
 
     def get_grant(self, text: str) -> Grant | None:
@@ -140,7 +152,9 @@ class Authority:
 
     def subject(self, caller: Grant, text: str) -> Grant:
         """What the token that `caller` asks about means. Raises NotFound, and Forbidden."""
-        grant = self.get_grant(text)
+        return self._checked_subject(caller, self.get_grant(text))
+
+    def _checked_subject(self, caller: Grant, grant: Grant | None) -> Grant:
         if grant is None:
             raise NotFound("This token is not valid.")
         if grant.user.id != caller.user.id and not caller.has_role(ADMIN_ROLE, SERVICE_ROLE):
@@ -149,13 +163,28 @@ class Authority:
         return grant
 
     def revoke(self, caller: Grant, text: str) -> None:
-        """Make a token worthless at once. Raises NotFound, and Forbidden."""
-        grant = self.subject(caller, text)
+        """Make a token worthless at once; `text` may be its short id. Raises NotFound, and Forbidden."""
+        token = self._tokens.get(text)
+        if token is None and _SHORT_ID.fullmatch(text):
+            token = self._tokens.get_by_short_id(text)
+        grant = self._checked_subject(caller, _meaning(token, self.store.directory()) if token else None)
         if grant.user.id != caller.user.id and not caller.has_role(ADMIN_ROLE):
             logger.info("user %r may not revoke another's token", caller.user.name)
             raise Forbidden
-        self._tokens.revoke(text)
+        self._tokens.revoke(grant.token)
         logger.info("token %s of user %r revoked", grant.token.audit_ids[0], grant.user.name)
+
+    def revocations(self, caller: Grant) -> list[Revocation]:
+        """The tokens that would still pass for good with whoever does not ask us. Raises Forbidden."""
+        if not caller.has_role(ADMIN_ROLE, SERVICE_ROLE):
+            raise Forbidden
+        directory = self.store.directory()
+
+        def is_worthless(token: Token) -> bool:
+            grant = _meaning(token, directory)
+            return grant is None or not set(token.roles) <= set(grant.roles)
+
+        return self._tokens.revoked(is_worthless)
 
 
 def _meaning(token: Token, directory: Directory) -> Grant | None:

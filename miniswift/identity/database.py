@@ -1,8 +1,9 @@
 """The token database: one SQLite file shared by all worker processes of the machine.
 
-1. Nothing is opened before it is needed, and nothing opened before a fork is used after it.
-2. A write is durable when it returns: a revoked token stays revoked through a power loss.
-3. Writes run in a native thread, each on a connection of its own, so a slow disk stalls one login
+1. A file of another version of this program is begun anew: whoever held a token logs in again.
+2. Nothing is opened before it is needed, and nothing opened before a fork is used after it.
+3. A write is durable when it returns: a revoked token stays revoked through a power loss.
+4. Writes run in a native thread, each on a connection of its own, so a slow disk stalls one login
    and not the worker.
 
 Not here: the tables' meaning (tokens, logins).
@@ -22,6 +23,7 @@ from miniswift.errors import MiniswiftError
 Row = tuple[Any, ...]
 Statement = tuple[str, Sequence[Any]]
 
+_VERSION = 2  # of the tables, kept in the file
 _BUSY_TIMEOUT_S = 5.0  # how long a writer waits for another process's
 
 # Connections from before a fork. SQLite must not close them here: that would touch the parent's locks.
@@ -35,9 +37,10 @@ class DatabaseError(MiniswiftError):
 class Database:
     """A SQLite file that makes itself and its tables."""
 
-    def __init__(self, path: str, *schemas: str) -> None:
+    def __init__(self, path: str, *schemas: Sequence[str]) -> None:
+        """`schemas` are SQL statements that make the tables."""
         self.path = path
-        self._schema = ";".join(schemas)
+        self._schema = [statement for schema in schemas for statement in schema]
         self._reader: sqlite3.Connection | None = None
         self._reader_key = (0, 0)  # (process, inode) that the reader was opened for
 
@@ -90,12 +93,26 @@ class Database:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            if not connection.execute("PRAGMA user_version").fetchone()[0]:
-                connection.executescript(f"BEGIN IMMEDIATE; {self._schema}; PRAGMA user_version = 1; COMMIT")
+            if _version_of(connection) != _VERSION:
+                self._make_tables(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _make_tables(self, connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        if _version_of(connection) != _VERSION:  # nobody else was faster
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            drops = [f"DROP TABLE {name}" for (name,) in tables]
+            for statement in [*drops, *self._schema, f"PRAGMA user_version = {_VERSION}"]:
+                connection.execute(statement)
+        connection.execute("COMMIT")
+
+
+def _version_of(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
 
 
 @contextlib.contextmanager

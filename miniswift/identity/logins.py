@@ -27,13 +27,15 @@ from miniswift.identity import passwords
 from miniswift.identity.database import Database
 from miniswift.identity.faults import TooManyRequests, Unavailable
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS failed_logins (
+SCHEMA = (
+    """
+CREATE TABLE failed_logins (
     who BLOB PRIMARY KEY,           -- hash of user and address
     failures INTEGER NOT NULL,
     window_ends INTEGER NOT NULL    -- Unix seconds
 ) WITHOUT ROWID
-"""
+""",
+)
 
 _AT_A_TIME = 2  # checks that run at once in this process: each takes a core and 16 MiB
 _MAX_WAITING = 100  # about three seconds of checks

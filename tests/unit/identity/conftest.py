@@ -125,12 +125,14 @@ def clock() -> Clock:
     return Clock()
 
 
-def open_application(path: str, clock: Clock) -> Application:
+def open_application(path: str, clock: Clock, **options: Any) -> Application:
     settings = IdentitySettings(
         identity_file=path,
         token_database=str(Path(path).with_name("tokens.db")),
         token_expiration=3600,
         max_failed_logins=3,
+        signing_dir=str(Path(path).with_name("ssl")),
+        **options,
     )
     return Application(settings, clock)
 

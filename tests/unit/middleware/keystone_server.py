@@ -9,6 +9,13 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SERVICE_PASSWORD = "service password"
+CERTIFICATES = {
+    "/v2.0/certificates/signing": "signing",
+    "/v2.0/certificates/ca": "ca",
+    "/v3/OS-SIMPLE-CERT/certificates": "signing",
+    "/v3/OS-SIMPLE-CERT/ca": "ca",
+}
+REVOKED = ("/v2.0/tokens/revoked", "/v3/auth/tokens/OS-PKI/revoked")
 
 
 def iso(seconds):
@@ -57,6 +64,8 @@ class Keystone:
         self.headers = {}  # of the last validation
         self.refuses_service = False
         self.catalogue_url = None  # of the identity service; none in the catalogue
+        self.certificates = {}  # "signing" and "ca" → PEM
+        self.revoked = None  # a function that signs the list, or a status to answer with
         self._service_tokens = set()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
@@ -75,9 +84,20 @@ class Keystone:
 
     @property
     def validations(self):
+        """How often Keystone was asked about a token."""
         return sum(
-            times for (method, path), times in self.asked.items() if method == "GET" and "/tokens" in path
+            times
+            for (method, path), times in self.asked.items()
+            if method == "GET" and "/tokens" in path and path not in REVOKED
         )
+
+    @property
+    def lists_shown(self):
+        return sum(self.asked["GET", path] for path in REVOKED)
+
+    @property
+    def certificates_shown(self):
+        return sum(self.asked["GET", path] for path in CERTIFICATES)
 
     @property
     def sign_ins(self):
@@ -95,8 +115,14 @@ class Keystone:
             return 200, {}, {"version": self._version(version)}
         if method == "POST":
             return self._sign_in(version, body)
+        if bare in CERTIFICATES:
+            found = self.certificates.get(CERTIFICATES[bare])
+            return (200, {}, found) if found else (404, {}, {})
         if headers.get("X-Auth-Token") not in self._service_tokens:
             return 401, {}, {}
+        if bare in REVOKED:
+            revoked = 410 if self.revoked is None else self.revoked
+            return (revoked, {}, {}) if isinstance(revoked, int) else (200, {}, {"signed": revoked()})
         token = headers.get("X-Subject-Token") if version == "v3" else bare.rpartition("/")[2]
         known = self.tokens.get(token, 404)
         return (known, {}, {}) if isinstance(known, int) else (200, {}, known)
@@ -137,12 +163,13 @@ class Keystone:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(length)) if length else None
                 path, _, query = self.path.partition("?")
-                shown = "/v2.0/tokens/…" if path.startswith("/v2.0/tokens/") else path
+                is_token = path.startswith("/v2.0/tokens/") and path not in REVOKED
+                shown = "/v2.0/tokens/…" if is_token else path
                 keystone.asked[self.command, f"{shown}?{query}" if query else shown] += 1
                 if "/tokens" in path and self.command == "GET":
                     keystone.headers = dict(self.headers)
                 status, headers, answer = keystone.answer(self.command, self.path, self.headers, body)
-                content = json.dumps(answer).encode()
+                content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
