@@ -136,8 +136,8 @@ bind_port = {addresses.port}
 swift_dir = {self.etc}
 
 [pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats authtoken
-    keystoneauth copy dlo proxy-logging proxy-server
+pipeline = catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats tempurl formpost
+    authtoken keystoneauth copy dlo proxy-logging proxy-server
 
 [app:proxy-server]
 use = egg:swift#proxy
@@ -168,6 +168,12 @@ use = egg:miniswift#cors
 
 [filter:listing_formats]
 use = egg:swift#listing_formats
+
+[filter:tempurl]
+use = egg:swift#tempurl
+
+[filter:formpost]
+use = egg:swift#formpost
 
 [filter:authtoken]
 use = egg:miniswift#authtoken
