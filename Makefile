@@ -3,6 +3,7 @@
 #   .venv/        miniswift (editable), its tests' tools, the clients
 #   .venv-swift/  a real OpenStack Swift, for the interop tests and the benchmark; apart from .venv,
 #                 so that egg:swift#NAME there is Swift's and here is ours
+#   .venv-keystone/  a real OpenStack Keystone
 #   .venv-conformance/  what runs Swift's own functional tests, and these tests
 
 PYTHON ?= python3
@@ -24,7 +25,7 @@ help: ## show this
 serve: .venv/.installed ## run miniswift here; options by SERVE="--port 8081 --root DIR"
 	@exec .venv/bin/miniswift serve $(SERVE)
 
-test: lint .venv-swift/.installed ## lint, types and all tests; a selection by TESTS="-k upload"
+test: lint .venv-swift/.installed .venv-keystone/.installed ## lint, types and all tests; a selection by TESTS="-k upload"
 	@$(call need,memcached,memcached)
 	@$(call need,rsync,rsync)
 	.venv/bin/python -m pytest $(TESTS)
@@ -41,7 +42,7 @@ functional: .venv/.installed ## the tests that run miniswift as processes
 	@$(call need,memcached,memcached)
 	.venv/bin/python -m pytest tests/functional $(TESTS)
 
-interop: .venv/.installed .venv-swift/.installed ## the tests with a real Swift on the other side
+interop: .venv/.installed .venv-swift/.installed .venv-keystone/.installed ## the tests with a real Swift or Keystone on the other side
 	@$(call need,memcached,memcached)
 	@$(call need,rsync,rsync)
 	.venv/bin/python -m pytest tests/interop $(TESTS)
@@ -62,7 +63,7 @@ scale: .venv/.installed ## a million objects, many connections, memory; options 
 	.venv/bin/python -m benchmarks.scale $(SCALE)
 
 clean: ## remove what make and the tests made; miniswift-data stays
-	rm -rf .venv .venv-swift .venv-conformance .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-swift .venv-keystone .venv-conformance .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # --- virtual environments --------------------------------------------------------------------------
@@ -82,6 +83,12 @@ clean: ## remove what make and the tests made; miniswift-data stays
 	@echo "installing a real Swift into .venv-swift (a minute, once)"
 	@$(call make_venv,.venv-swift)
 	@$(call pip_install,.venv-swift,-e '.[interop]')
+	@touch $@
+
+.venv-keystone/.installed: tests/interop/keystone-requirements.txt
+	@echo "installing a real Keystone into .venv-keystone (a minute, once)"
+	@$(call make_venv,.venv-keystone)
+	@$(call pip_install,.venv-keystone,-r $<)
 	@touch $@
 
 .venv-conformance/.installed: tests/conformance/requirements.txt

@@ -209,15 +209,17 @@ class Proxy:
 
     FILTERS = "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempauth copy"
 
-    def __init__(self, backends: Backends, implementation: str) -> None:
+    def __init__(self, backends: Backends, implementation: str, name: str = "") -> None:
+        """`name` tells proxies of one implementation apart."""
         self.backends = backends
         self.implementation = implementation
+        self.name = name or implementation
         # Both proxies may stand in front of the same servers: each has an account of its own, and
         # names of the same length keep the lengths of listings the same.
         self.account_name = {SWIFT: "sw", MINISWIFT: "ms"}[implementation]
         self.port = free_ports(2)
         self._programs: list[Program] = []
-        self.conf = backends.etc / f"{implementation}-proxy-server.conf"
+        self.conf = backends.etc / f"{self.name}-proxy-server.conf"
         self.conf.write_text(backends.default_section(self.port) + self._sections())
 
     def __enter__(self) -> Self:
@@ -239,10 +241,10 @@ class Proxy:
     def start(self) -> None:
         root, where = self.backends.root, ["-l", "127.0.0.1", "-p", str(self.port + 1), "-U", "0"]
         memcached = ["memcached", *where, "-u", getpass.getuser()]
-        proxy = command(self.implementation, "proxy-server", root, self.conf)
+        proxy = self._command()
         quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
         for name, line in (("memcached", memcached), ("proxy", proxy)):
-            program = Program(line, root / "log" / f"{self.implementation}-{name}.log", quiet)
+            program = Program(line, root / "log" / f"{self.name}-{name}.log", quiet)
             self._programs.append(program)
             program.start()
         for program, port in zip(self._programs, (self.port + 1, self.port), strict=True):
@@ -251,6 +253,13 @@ class Proxy:
     def stop(self) -> None:
         stop_all(self._programs)
         self._programs.clear()
+
+    def printed(self) -> str:
+        """The proxy's log."""
+        return self._programs[-1].printed()
+
+    def _command(self) -> list[str | Path]:
+        return command(self.implementation, "proxy-server", self.backends.root, self.conf)
 
     def _sections(self) -> str:
         return f"""
@@ -284,12 +293,16 @@ memcache_servers = 127.0.0.1:{self.port + 1}
 [filter:listing_formats]
 use = egg:swift#listing_formats
 
+[filter:copy]
+use = egg:swift#copy
+
+{self._auth_sections()}"""
+
+    def _auth_sections(self) -> str:
+        return f"""\
 [filter:tempauth]
 use = egg:swift#tempauth
 user_{self.account_name}_owner = {KEY} .admin
 user_{self.account_name}_guest = {KEY}
 user_{self.account_name}_reseller = {KEY} .reseller_admin
-
-[filter:copy]
-use = egg:swift#copy
 """

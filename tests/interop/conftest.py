@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.interop.clusters import RINGS, SWIFT_BIN, Backends
+from tests.interop.keystone import Keystone
+from tests.interop.keystone_proxies import KeystoneProxy
 
 
 class SwiftTools:
@@ -48,5 +50,33 @@ def backends() -> Iterator[Callable[[str], Backends]]:
             if ring not in started:
                 started[ring] = stack.enter_context(Backends(Path(folder) / ring, RINGS[ring]))
             return started[ring]
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def keystone() -> Iterator[Keystone]:
+    """One Keystone for all tests that leave it running."""
+    with (
+        tempfile.TemporaryDirectory(prefix="keystone-") as folder,
+        Keystone(Path(folder) / "data") as keystone,
+    ):
+        yield keystone
+
+
+KeystoneProxies = Callable[..., KeystoneProxy]
+
+
+@pytest.fixture(scope="session")
+def keystone_proxies(keystone: Keystone, backends: Callable[[str], Backends]) -> Iterator[KeystoneProxies]:
+    """Proxies whose users are `keystone`'s, by their names in `keystone_proxies`; started when asked for."""
+    # Clients want one, also where they are told the URL of each proxy themselves.
+    keystone.make_endpoint("object-store", "http://127.0.0.1:1/v1/AUTH_%(tenant_id)s")
+    swift = keystone.make_user("swift", {keystone.make_project("service"): "admin"})
+    with contextlib.ExitStack() as stack:
+
+        def start(kind: str, **options: str) -> KeystoneProxy:
+            proxy = KeystoneProxy(kind, backends("miniswift"), keystone, swift, **options)
+            return stack.enter_context(proxy)
 
         yield start
