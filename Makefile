@@ -26,6 +26,7 @@ serve: .venv/.installed ## run miniswift here; options by SERVE="--port 8081 --r
 	@exec .venv/bin/miniswift serve $(SERVE)
 
 test: lint .venv-swift/.installed .venv-keystone/.installed ## lint, types and all tests; a selection by TESTS="-k upload"
+	@$(call need,chromedriver,chromium chromium-driver)
 	@$(call need,memcached,memcached)
 	@$(call need,rsync,rsync)
 	.venv/bin/python -m pytest $(TESTS)
@@ -39,6 +40,7 @@ unit: .venv/.installed ## the unit tests alone
 	.venv/bin/python -m pytest tests/unit $(TESTS)
 
 functional: .venv/.installed ## the tests that run miniswift as processes
+	@$(call need,chromedriver,chromium chromium-driver)
 	@$(call need,memcached,memcached)
 	.venv/bin/python -m pytest tests/functional $(TESTS)
 

@@ -31,7 +31,9 @@ _ALWAYS_EXPOSED = (
     "x-openstack-request-id", "x-timestamp", "x-trans-id",
 )  # fmt: skip
 # And of those that have them: metadata, and what a login is for.
-_EXPOSED_PREFIXES = ("x-container-meta-", "x-object-meta-", "x-auth-token", "x-storage-url")
+_EXPOSED_PREFIXES = (
+    "x-container-meta-", "x-object-meta-", "x-auth-token", "x-subject-token", "x-storage-url",
+)  # fmt: skip
 
 # The methods of a path whose filters do not tell OPTIONS, as they want a token even for that.
 _METHODS = "DELETE, GET, HEAD, OPTIONS, POST, PUT"

@@ -231,7 +231,15 @@ use = egg:swift#healthcheck
 bind_ip = {addresses.bind}
 bind_port = {addresses.identity_port}
 
-[app:main]
+[pipeline:main]
+pipeline = cors identity
+
+# lets pages of the store's own sign in, as the one of `serve --demo`
+[filter:cors]
+use = egg:miniswift#cors
+cors_allow_origin = {addresses.url}
+
+[app:identity]
 use = egg:miniswift#identity
 identity_file = {self.identity_file}
 token_database = {self.root / "var" / "tokens.db"}

@@ -149,7 +149,14 @@ def _storage(kind: str, port: int, table: str, *more: Section) -> list[Section]:
 def _identity() -> list[Section]:
     return [
         Section("DEFAULT", ("bind_port = 5000",), _PROCESS),
-        Section("app:main", ("use = egg:miniswift#identity",), ("miniswift.identity:IdentitySettings",)),
+        Section("pipeline:main", ("pipeline = cors identity",)),
+        Section(
+            "filter:cors",
+            ("use = egg:miniswift#cors",),
+            ("miniswift.middleware.cors:CorsSettings",),
+            "Which sites' pages may sign users in: cors_allow_origin.",
+        ),
+        Section("app:identity", ("use = egg:miniswift#identity",), ("miniswift.identity:IdentitySettings",)),
     ]
 
 

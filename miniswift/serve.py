@@ -17,7 +17,7 @@ import os
 import socket
 from pathlib import Path
 
-from miniswift import file_system, logs
+from miniswift import demo, file_system, logs
 from miniswift.cluster import Cluster
 from miniswift.daemons.updater import run_updater
 from miniswift.errors import ConfigError
@@ -65,6 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write a line for each request, to FILE or with the rest of the log",
     )
+    parser.add_argument(
+        "--demo",
+        action="store_true",
+        help="put a page that uploads from the browser into a public container, and print its address",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -80,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     conf = str(installation.conf("object-server"))
     children.append(Child("updater", lambda: run_updater(conf), announces_ready=False))
     return Supervisor(
-        on_ready=lambda: _print_banner(installation, addresses, workers),
+        on_ready=lambda: _announce(installation, addresses, workers, options.demo),
         listeners=[service.listener for service in services],
     ).run(children)
 
@@ -150,6 +155,17 @@ def _set_up_access_log(target: str | None) -> None:
 def _file_system(installation: Installation) -> str:
     limits = Cluster.load(installation.etc).constraints
     return file_system.verdict(sorted(installation.devices.iterdir()), limits)
+
+
+def _announce(installation: Installation, addresses: Addresses, workers: int, with_demo: bool) -> None:
+    _print_banner(installation, addresses, workers)
+    if with_demo:
+        try:
+            address = demo.set_up(installation, addresses)
+        except demo.DemoError as error:
+            logger.error("the demonstration could not be made: %s", error)
+        else:
+            print(f"Upload from a browser; the address is good for a day:\n\n  {address}\n", flush=True)
 
 
 def _print_banner(installation: Installation, addresses: Addresses, workers: int) -> None:

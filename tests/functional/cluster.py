@@ -183,6 +183,13 @@ def use_tempauth(conf: Path) -> None:
     set_options(conf, "filter:tempauth", use="egg:miniswift#tempauth", **user)
 
 
+def add_user(root: Path, name: str, project: str, role: str, password: str) -> None:
+    """A user of `serve`'s identity file, or a new password and role for one who is there."""
+    command = [BIN / "miniswift", "user", "add", name, "--project", project, "--role", role]
+    command += ["--root", root, "--password-stdin"]
+    subprocess.run(list(map(str, command)), input=f"{password}\n", text=True, check=True, capture_output=True)
+
+
 def set_options(conf: Path, section: str, **options: str) -> None:
     """Change a conf file as an operator with an editor does; a section that is missing is added."""
     parser = configparser.RawConfigParser(default_section="no section is one")

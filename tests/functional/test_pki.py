@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import configparser
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.functional.client import Answer, Client
-from tests.functional.cluster import BIN, ServeProcess, made_root
+from tests.functional.cluster import ServeProcess, add_user, made_root, set_options
 from tests.functional.go_between import GoBetween
 from tests.functional.processes import wait_until
 
@@ -31,8 +29,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, keystone: GoBetween) -
     process = made_root(tmp_path / "data")
     keystone.target = f"http://127.0.0.1:{process.identity_port}"
     etc = tmp_path / "data" / "etc"
-    change(etc / "identity.conf", "app:main", token_format=request.param, public_url=keystone.url)
-    change(
+    set_options(etc / "identity.conf", "app:identity", token_format=request.param, public_url=keystone.url)
+    set_options(
         etc / "proxy-server.conf",
         "filter:authtoken",
         auth_url=keystone.url,
@@ -40,14 +38,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, keystone: GoBetween) -
     )
     with process:
         yield process
-
-
-def change(conf: Path, section: str, **options: str) -> None:
-    parser = configparser.RawConfigParser(strict=False)
-    parser.read(conf)
-    parser[section].update(options)
-    with conf.open("w") as file:
-        parser.write(file)
 
 
 class Keystone:
@@ -76,8 +66,8 @@ def test_story_of_a_revoked_token(store: ServeProcess, keystone: GoBetween) -> N
     token = access["token"]["id"]
     assert token.startswith(("MII", "PKIZ_"))
     account = f"{store.url}/v1/AUTH_{access['token']['tenant']['id']}"
-    admin_password = password_of(store, "admin")
-    admin = service.log_in("admin", admin_password, "admin")["token"]["id"]
+    add_user(store.root, "root", "admin", "admin", "secret")
+    admin = service.log_in("root", "secret", "admin")["token"]["id"]
 
     with Client(account, {"X-Auth-Token": token}) as client:
         assert client.get().status == 204  # the first token: certificates and the list are fetched
@@ -107,11 +97,3 @@ def validations(keystone: GoBetween) -> list[tuple[str, str]]:
         for method, path in keystone.asked
         if method in ("GET", "HEAD") and (path == "/v3/auth/tokens" or path.startswith("/v2.0/tokens/"))
     ]
-
-
-def password_of(store: ServeProcess, user: str) -> str:
-    """A new password of a user of the identity file: nobody is told the ones that it starts with."""
-    command = [str(BIN / "miniswift"), "user", "add", user, "--project", user, "--role", "admin"]
-    command += ["--root", str(store.root), "--password-stdin"]
-    subprocess.run(command, input="a new password\n", text=True, check=True, capture_output=True)
-    return "a new password"

@@ -57,7 +57,7 @@ def test_it_can_move_to_other_ports(installation):
     assert (
         read_section(installation.conf("proxy-server"), "filter:authtoken")["auth_url"] == there.identity_url
     )
-    assert read_section(installation.conf("identity"), "app:main")["object_store_url"] == there.url
+    assert read_section(installation.conf("identity"), "app:identity")["object_store_url"] == there.url
     assert stat.S_IMODE(installation.openrc.stat().st_mode) == 0o600
 
 

@@ -63,7 +63,7 @@ def test_sdist_holds_code_tests_conf_files_and_documents(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     shipped = modules("miniswift", "middleware", "tests", "benchmarks")
-    for folder in ("bin", "etc", "devstack"):
+    for folder in ("bin", "etc", "devstack", "examples"):
         shipped |= {
             str(file.relative_to(CHECKOUT)) for file in (CHECKOUT / folder).rglob("*") if file.is_file()
         }
@@ -84,6 +84,17 @@ def test_unpacked_wheel_finds_its_filters(wheel: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", code]
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert Path(found.stdout.strip()) == tmp_path / "miniswift" / "middleware" / "__init__.py"
+
+
+def test_unpacked_wheel_finds_the_page_of_the_demonstration(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    code = "import sys; sys.path.insert(0, '.'); from miniswift import demo; print(*demo.page_files(), sep='\\n')"
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    files = list(map(Path, found.stdout.split()))
+    assert {file.parent for file in files} == {tmp_path / "miniswift" / "upload_page"}
+    assert all(file.is_file() for file in files)
 
 
 def paste_entry_points() -> list[EntryPoint]:
