@@ -19,6 +19,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import unquote
 
 from miniswift import info
 from miniswift.config import Settings, boolean, option, words
@@ -136,6 +137,11 @@ class Cors:
         """The headers of an answer with what a browser wants to know."""
         policy = self._policy(asked)
         admitted = policy.admitted(origin)
+        linked = headers.get("Content-Location")
+        if linked and admitted is not None:
+            # It came by a symlink: a container's objects are shown to whom that container lets in.
+            target = {**asked, "PATH_INFO": unquote(linked, "latin-1")}
+            admitted = self._policy(target).admitted(origin) and admitted
         if admitted is None and not self._settings.strict_cors_mode:
             admitted = origin
         if admitted is not None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 import time
 import zlib
 from collections import OrderedDict
@@ -290,9 +291,17 @@ _admin_capabilities: dict[str, dict[str, Any]] = {}
 
 
 def register_swift_info(name: str = "swift", admin: bool = False, **values: Any) -> None:
-    """Say in /info that a filter is there and what it can do."""
+    """Say in /info that a filter is there and what it can do; also in a real Swift's, if this runs in one."""
     registry = _admin_capabilities if admin else _capabilities
     registry.setdefault(name, {}).update(values)
+    swifts = _swifts_registry()
+    if swifts:
+        swifts.register_swift_info(name, admin, **values)
+
+
+def _swifts_registry() -> Any:
+    """The module where Swift's own filters register, once one of them is loaded in this process."""
+    return sys.modules.get("swift.common.registry")
 
 
 _policy_names: dict[int, str] = {}
@@ -311,7 +320,10 @@ def get_policy_names() -> Mapping[int, str]:
 
 def get_swift_info(admin: bool = False, disallowed: tuple[str, ...] = ()) -> dict[str, Any]:
     """What /info answers: sections or `section.key`s in `disallowed` only for an admin."""
-    shown = {section: dict(values) for section, values in _capabilities.items()}
+    swifts = _swifts_registry()
+    shown: dict[str, Any] = swifts.get_swift_info() if swifts else {}
+    for section, values in _capabilities.items():
+        shown[section] = {**shown.get(section, {}), **values}
     for hidden in disallowed:
         section, _, key = hidden.partition(".")
         if key:

@@ -15,8 +15,9 @@ from tests.conformance.auth import AUTHS, Auth
 from tests.conformance.known import KNOWN
 from tests.conformance.report import Report
 from tests.conformance.roots import NoFileSystem, scratch_root
-from tests.conformance.store import make_accounts, make_store
+from tests.conformance.store import make_accounts, make_store, use_swifts_filters
 from tests.conformance.suite import CHECKOUT, Suite, SuiteMissing
+from tests.functional.cluster import ServeProcess
 from tests.functional.processes import NeverHappened
 
 
@@ -41,7 +42,7 @@ def _run(suite: Suite, auth: Auth, options: argparse.Namespace, selection: list[
     started = time.monotonic()
     with (
         scratch_root(options.dir) as scratch,
-        make_store(scratch / "data", auth, options.workers) as store,
+        _store(scratch / "data", auth, options) as store,
     ):
         make_accounts(store, auth)
         print(f"Swift's functional tests, {auth.name}: {store.url}, data in {scratch}", flush=True)
@@ -61,6 +62,12 @@ def _run(suite: Suite, auth: Auth, options: argparse.Namespace, selection: list[
     return len(report.unknown_failures)
 
 
+def _store(root: Path, auth: Auth, options: argparse.Namespace) -> ServeProcess:
+    store = make_store(root, auth, options.workers)
+    use_swifts_filters(store, options.swifts.split())
+    return store
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.conformance.run",
@@ -69,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--auth", action="append", choices=AUTHS, help="how users sign in (default: each)")
     parser.add_argument("--dir", type=Path, help="a folder on a file system with large extended attributes")
     parser.add_argument("--workers", type=int, default=2, help="of miniswift serve (default: 2)")
+    parser.add_argument(
+        "--swifts", default="", metavar="NAMES", help="filters of a real Swift's to add, e.g. 'slo symlink'"
+    )
     parser.add_argument("--results", type=Path, default=CHECKOUT / "build/conformance")
     parser.add_argument("--suite-python", type=Path, default=Suite.python, help="what runs the tests")
     parser.add_argument("--suite-source", type=Path, default=Suite.source, help="Swift's source distribution")

@@ -210,6 +210,13 @@ def test_browsers_of_an_allowed_origin(world: World, owner: Client) -> None:
         )
 
 
+def test_info_tells_of_filters_whosever_they_are(world: World) -> None:
+    with Client(world.proxy.url) as nobody:
+        shown = nobody.get("/info").json()
+    assert shown["tempurl"]["methods"] == ["GET", "HEAD", "PUT", "POST", "DELETE"]
+    assert shown["swift"]["container_listing_limit"] == 10000
+
+
 def test_revoked_token_goes_when_its_cached_answer_ends(world: World, owner: Client) -> None:
     with world.client(world.owner) as client:
         assert client.get("/c/o").status == 200

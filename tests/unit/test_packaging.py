@@ -89,7 +89,7 @@ def test_unpacked_wheel_finds_its_filters(wheel: Path, tmp_path: Path) -> None:
 def test_unpacked_wheel_finds_the_page_of_the_demonstration(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
-    code = "import sys; sys.path.insert(0, '.'); from miniswift import demo; print(*demo.page_files(), sep='\\n')"
+    code = "import sys; sys.path.insert(0, '.'); from miniswift import demo; print(*demo.page_files())"
     command = [sys.executable, "-c", code]
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     files = list(map(Path, found.stdout.split()))

@@ -227,3 +227,9 @@ def test_an_option_that_is_not_given_is_the_proxys(conf, origin, exposed):
     assert exposed in headers["Access-Control-Expose-Headers"].split(", ")
     refused = OTHER if origin == PAGE else PAGE
     assert cors_headers(ask(app, path="/v1/AUTH_a", origin=refused)) == set()
+
+
+@pytest.mark.parametrize(("target", "told"), [("/v1/AUTH_a/c/%C3%BC", PAGE), ("/v1/AUTH_a/closed/o", None)])
+def test_what_came_by_a_symlink_is_shown_to_whom_its_own_container_lets_in(target, told):
+    store = Store(Response(200, {"Content-Location": target}, b"body"), **{"Allow-Origin": PAGE})
+    assert ask(Cors(store)).headers.get("Access-Control-Allow-Origin") == told
