@@ -9,7 +9,8 @@ configured, then shown to a validator. What it stands for goes into headers and 
 3. When Keystone cannot be asked the answer is 503, never 401; what is cached goes on working.
 4. A signed token (PKI, PKIZ) is checked here; Keystone is asked for certificates and its list of revoked
    tokens only.
-5. Caches know a token by its SHA-256; logs say why one was refused, never which.
+5. A token that an auth system in front of this one took for its own is not looked at.
+6. Caches know a token by its SHA-256; logs say why one was refused, never which.
 
 Not here: asking Keystone (token_validation, keystone_client), signing in there (service_user).
 """
@@ -29,7 +30,7 @@ from miniswift.config import Settings, boolean, option, option_names, seconds, t
 from miniswift.errors import ConfigError
 from miniswift.responses import Environ, HeaderList, Response, StartResponse
 from miniswift.signed_tokens import hash_algorithms
-from miniswift.wsgi import TOKEN_AUTH, WSGIApp
+from miniswift.wsgi import AUTHORIZE, TOKEN_AUTH, WSGIApp
 
 from .authorization import CHALLENGE
 from .identity_headers import INVALID, Identity, MalformedBody, TokenAuth
@@ -216,6 +217,8 @@ class AuthToken:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Any:
         for key in identity_keys.KEYS.intersection(environ):
             del environ[key]
+        if AUTHORIZE in environ and environ.get("REMOTE_USER"):
+            return self._app(environ, start_response)  # another auth system in front knows the token
         try:
             is_confirmed = self._identify(environ)
         except IdentityUnavailable as error:

@@ -18,7 +18,8 @@ belongs to that project. The answer is found in this order; the first rule that 
 Anonymous requests get what the sync key and the referrer rules allow.
 
 1. Only the environ counts, so real Swift's proxy may call what is set as `swift.authorize`.
-2. An account remembers its project's domain, because a name alone says nothing outside of one domain.
+2. Another auth system in front of it goes on deciding for accounts whose prefix is not among ours.
+3. An account remembers its project's domain, because a name alone says nothing outside of one domain.
 
 Not here: checking tokens (authtoken), parsing lists (acl).
 """
@@ -47,6 +48,7 @@ from miniswift.wsgi import (
     Request,
     WSGIApp,
     environ_key,
+    split_path,
     to_wsgi,
 )
 
@@ -184,11 +186,15 @@ class KeystoneAuth:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Any:
         if self._options.allow_overrides and environ.get(AUTHORIZE_OVERRIDE):
             return self._app(environ, start_response)
+        # Another auth system in front of this one may have to decide: about accounts that are not ours.
+        others = environ.get(AUTHORIZE)
         identity = Identity.of(environ)
         if identity is None:
             environ[AUTHORIZE] = self._authorize_anonymous
         else:
             self._introduce(identity, environ)
+        if others is not None and self._resellers.prefix_of(_account_in(environ)) is None:
+            environ[AUTHORIZE] = others
         environ[CLEAN_ACL] = clean_acl
         return self._app(environ, _with_domain_shown(environ, start_response))
 
@@ -335,6 +341,13 @@ def _grantees(projects: Any, users: Any) -> list[str]:
         for user in ("*", *users)
         if project is not None and user is not None
     ]
+
+
+def _account_in(environ: Environ) -> str | None:
+    try:
+        return split_path(environ["PATH_INFO"], 1, 3, True)[1]
+    except ValueError:
+        return None
 
 
 def _admits_unknown(environ: Environ, acl: ContainerACL, obj: str | None) -> bool | None:

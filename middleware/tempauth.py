@@ -13,8 +13,8 @@ REMOTE_USER, and `swift.authorize` decides in this order:
     account ACL                     admin: yes, as owner; read-write: all but changes of the account;
                                     read-only: GET and HEAD
 
-1. Only tokens and accounts with our reseller prefixes are ours. For others `swift.authorize` stays as an
-   auth system before us left it; if none did, it denies.
+1. Only tokens and accounts with our reseller prefixes are ours. For other accounts `swift.authorize` stays as
+   an auth system before us left it; if none did, it denies.
 2. An account ACL is stored only if it is one.
 
 Not here: the forms of tokens (tempauth_tokens), reading users (tempauth_users).
@@ -171,7 +171,8 @@ class TempAuth:
     def _introduce(self, groups: tuple[str, ...], environ: Environ) -> None:
         """Tell the filters further down who it is."""
         environ["REMOTE_USER"] = ",".join(groups)
-        environ[AUTHORIZE], environ[CLEAN_ACL] = self._authorize, clean_acl
+        if AUTHORIZE not in environ or not self._is_anothers(environ["PATH_INFO"]):
+            environ[AUTHORIZE], environ[CLEAN_ACL] = self._authorize, clean_acl
         environ.setdefault(ACCESS_LOGGING, {})["user_id"] = groups[min(1, len(groups) - 1)]
         if RESELLER_ADMIN in groups:
             environ[RESELLER_REQUEST] = True
@@ -183,6 +184,14 @@ class TempAuth:
         except ValueError:
             return False
         return bool(self._resellers.prefix_of(account))
+
+    def _is_anothers(self, path: str) -> bool:
+        """Whether the path has an account, and it is none of ours."""
+        try:
+            _, account, _ = split_path(path, 1, 3, True)
+        except ValueError:
+            return False
+        return account is not None and self._resellers.prefix_of(account) is None
 
     # --- verdicts --------------------------------------------------------------------------------
 

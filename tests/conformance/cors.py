@@ -32,9 +32,7 @@ HOST = "localhost"  # of the page; the store is asked at 127.0.0.1
 # Groups of tests, by the start of their names → the section of /info without which they are left out.
 NEEDED = {"slo": "slo", "symlink": "symlink", "s3": "s3api", "S3": "s3api"}
 # Tests whose failing is meant, and why.
-KNOWN = {
-    "large object - GET DLO with unlistable segments": "errors are readable by pages; it wants this 401 hidden"
-}
+KNOWN = {"large object - GET DLO with unlistable segments": "pages can read errors; it wants this one hidden"}
 
 Result = tuple[str, str, str]  # PASS or FAIL or …, the test's name, details
 
