@@ -32,6 +32,7 @@ from miniswift.identity.authority import Authority
 from miniswift.identity.catalog import check_template, object_store_template
 from miniswift.identity.database import Database, DatabaseError
 from miniswift.identity.documents import DocumentError
+from miniswift.identity.ec2 import EC2
 from miniswift.identity.faults import BadRequest, Fault, Unavailable
 from miniswift.identity.pki import PKI
 from miniswift.identity.signing_keys import SigningKeys
@@ -119,6 +120,7 @@ class Application:
         )
         self._database = database
         self._routes = [
+            *EC2(authority, clock).routes(),
             *PKI(authority, self._signing_keys).routes(),
             *V3(authority).routes(),
             *V2(authority).routes(),

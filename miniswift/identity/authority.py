@@ -117,6 +117,15 @@ class Authority:
         `parent` is the token that the user proved themselves with. Raises Unauthorized if the user
         has no role there.
         """
+        grant = self.describe(user, scope, methods, parent)
+        text = self._format.make(lambda: body(grant))
+        self._tokens.add(text, dataclasses.replace(grant.token, roles=grant.roles))
+        return text, grant
+
+    def describe(
+        self, user: User, scope: Scope, methods: tuple[str, ...], parent: Token | None = None
+    ) -> Grant:
+        """What a token of the user would mean; none is issued. Raises Unauthorized as `issue` does."""
         directory = self.store.directory()
         now = int(self._clock())
         token = Token(
@@ -134,9 +143,7 @@ class Authority:
             where = scope.name if scope else "no project"
             logger.info("token for user %r and %r refused: no role there, or disabled", user.name, where)
             raise Unauthorized
-        text = self._format.make(lambda: body(grant))
-        self._tokens.add(text, dataclasses.replace(token, roles=grant.roles))
-        return text, grant
+        return grant
 
     def get_grant(self, text: str) -> Grant | None:
         """What a token's text means; None if it is no good."""

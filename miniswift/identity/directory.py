@@ -54,6 +54,15 @@ class Project:
 
 
 @dataclass(frozen=True)
+class Credential:
+    """An access key and its secret: with it the user signs requests about one project."""
+
+    access: str
+    secret: str = field(repr=False)
+    project_id: str
+
+
+@dataclass(frozen=True)
 class User:
     """Somebody who can log in, and the roles they have in which project or domain."""
 
@@ -64,6 +73,7 @@ class User:
     project_roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by project id
     domain_roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by domain id
     is_enabled: bool = True
+    credentials: tuple[Credential, ...] = ()
 
     def with_roles(self, project: Project, roles: tuple[str, ...]) -> User:
         """The user with exactly these roles in `project`; none takes the project away."""
@@ -130,6 +140,11 @@ class Directory:
         domain = self.find_domain(reference)
         return self._users_by_name.get((domain.id, reference.name)) if domain else None
 
+    def find_credential(self, access: str) -> tuple[User, Credential] | None:
+        """The enabled user with this access key, and the key."""
+        found = self._credentials_by_access.get(access)
+        return found if found and found[0].is_enabled else None
+
     def domain_of(self, owned: Project | User) -> Domain:
         return self._domains_by_id[owned.domain_id]
 
@@ -169,6 +184,10 @@ class Directory:
         return replace(self, services=(*kept, *moved)) if urls else self
 
     # --- indexes -----------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def _credentials_by_access(self) -> dict[str, tuple[User, Credential]]:
+        return {each.access: (user, each) for user in self.users for each in user.credentials}
 
     @functools.cached_property
     def _domains_by_id(self) -> dict[str, Domain]:

@@ -18,7 +18,15 @@ import yaml
 
 from miniswift.identity import passwords
 from miniswift.identity.catalog import check_template
-from miniswift.identity.directory import DEFAULT_DOMAIN_ID, Directory, Domain, Project, Service, User
+from miniswift.identity.directory import (
+    DEFAULT_DOMAIN_ID,
+    Credential,
+    Directory,
+    Domain,
+    Project,
+    Service,
+    User,
+)
 from miniswift.identity.documents import Document, DocumentError
 
 HEADER = """\
@@ -36,6 +44,7 @@ HEADER = """\
 #                 admin, service  may validate everybody's tokens
 #                 any other       does what container ACLs allow the role
 #   password  a scrypt hash, never the password
+#   ec2_credentials  access keys for signatures, and their secrets as they are: a signature needs them
 #   services  the catalogue that clients get; %(project_id)s stands for the id of the token's project, and
 #             %(host)s for the host name by which the client reached this service
 #
@@ -69,6 +78,7 @@ def parse(text: str) -> Directory:
     users = tuple(_user(entry, known) for entry in top.objects("users"))
     _check_unique("users", (user.id for user in users), "id")
     _check_unique("users", ((user.domain_id, user.name) for user in users), "name")
+    _check_unique("users", (each.access for user in users for each in user.credentials), "access key")
 
     services = tuple(_service(entry) for entry in top.objects("services"))
     region = _name(top.get_text("region", "RegionOne"), "region")
@@ -125,7 +135,8 @@ def _project(entry: Document, domain_ids: set[str]) -> Project:
 
 
 def _user(entry: Document, known: _Known) -> User:
-    entry.check_names(("id", "name", "domain", "password", "roles", "domain_roles", "enabled"))
+    known_names = ("id", "name", "domain", "password", "roles", "domain_roles", "enabled", "ec2_credentials")
+    entry.check_names(known_names)
     domain_id = _domain_id(entry, known.domain_ids)
     hashed = entry.text("password")
     try:
@@ -146,7 +157,14 @@ def _user(entry: Document, known: _Known) -> User:
 
     name = _name(entry.text("name"), entry.at("name"))
     is_enabled = entry.get_flag("enabled", True)
-    return User(_id(entry), name, hashed, domain_id, project_roles, domain_roles, is_enabled)
+    credentials = tuple(_credential(each, domain_id, known) for each in entry.objects("ec2_credentials"))
+    return User(_id(entry), name, hashed, domain_id, project_roles, domain_roles, is_enabled, credentials)
+
+
+def _credential(entry: Document, domain_id: str, known: _Known) -> Credential:
+    entry.check_names(("access", "secret", "project"))
+    project_id = known.project_id(entry.text("project"), domain_id, entry.at("project"))
+    return Credential(_id(entry, "access"), _name(entry.text("secret"), entry.at("secret")), project_id)
 
 
 def _grants(entry: Document, name: str, known_roles: frozenset[str]) -> dict[str, tuple[str, ...]]:
@@ -176,10 +194,10 @@ def _service(entry: Document) -> Service:
     return service
 
 
-def _id(entry: Document) -> str:
-    value = entry.text("id")
+def _id(entry: Document, name: str = "id") -> str:
+    value = entry.text(name)
     if not _ID.fullmatch(value):
-        raise DocumentError(f"{entry.at('id')} must be 1 to 64 letters, digits, _, . or -")
+        raise DocumentError(f"{entry.at(name)} must be 1 to 64 letters, digits, _, . or -")
     return value
 
 
@@ -277,6 +295,15 @@ def _user_entry(user: User, directory: Directory) -> dict[str, Any]:
     }
     if user.domain_roles:
         entry["domain_roles"] = _as_lists(user.domain_roles)
+    if user.credentials:
+        entry["ec2_credentials"] = [
+            {
+                "access": each.access,
+                "secret": each.secret,
+                "project": _project_word(each.project_id, user, directory),
+            }
+            for each in user.credentials
+        ]
     return entry
 
 
