@@ -27,7 +27,7 @@ class KeystoneProxy(Proxy):
 
     FILTERS = (
         "catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats tempurl"
-        " authtoken keystoneauth copy"
+        " formpost authtoken keystoneauth copy"
     )
 
     def __init__(
@@ -57,7 +57,12 @@ class KeystoneProxy(Proxy):
         ours = self.kind != SWIFTS_OWN
         sections = [
             f"[filter:{name}]\n{self._factory(name, ours)}\n{more}"
-            for name, more in (("cors", ""), ("tempurl", ""), ("keystoneauth", KEYSTONEAUTH_OPTIONS))
+            for name, more in (
+                ("cors", ""),
+                ("tempurl", ""),
+                ("formpost", ""),
+                ("keystoneauth", KEYSTONEAUTH_OPTIONS),
+            )
             if name != "cors" or ours
         ]
         options = {**self._sign_in_options(), "delay_auth_decision": "true", "cache": "swift.cache"}

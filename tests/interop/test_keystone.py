@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from tests.functional.client import Client
 from tests.functional.processes import wait_until
@@ -195,6 +196,26 @@ def test_temporary_urls_need_no_token(world: World, owner: Client) -> None:
         url = f"/c/o?temp_url_sig={signature}&temp_url_expires={expires}"
         assert nobody.get(url).body == b"content"
         assert nobody.put(url, b"").status == 401
+
+
+def test_forms_need_no_token(world: World, owner: Client) -> None:
+    owner.post("", {"X-Account-Meta-Temp-URL-Key": "key"})
+    path = f"{urlsplit(owner.url).path}/c/form-"
+    fields = {
+        "redirect": "",
+        "max_file_size": "10",
+        "max_file_count": "2",
+        "expires": str(int(time.time()) + 60),
+    }
+    signed = "\n".join([path, *fields.values()]).encode()
+    fields["signature"] = hmac.digest(b"key", signed, "sha256").hex()
+    files = [("f", ("small", b"small")), ("f", ("big", b"0123456789!"))]
+    answer = requests.post(world.proxy.url + path, data=fields, files=files, timeout=30)
+    assert (answer.status_code, answer.text) == (400, "FormPost: max_file_size exceeded")
+    assert owner.get("/c/form-small").body == b"small"
+    assert owner.get("/c/form-big").status == 404
+    fields["signature"] = "0" * 64
+    assert requests.post(world.proxy.url + path, data=fields, files=files, timeout=30).status_code == 401
 
 
 def test_browsers_of_an_allowed_origin(world: World, owner: Client) -> None:
