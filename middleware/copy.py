@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from miniswift.config import Settings, is_true
 from miniswift.errors import ClientDisconnected
@@ -27,6 +27,9 @@ from miniswift.wsgi import (
     make_subrequest,
     split_path,
 )
+
+from .places import checked_account, container_and_object, quoted
+from .stand_ins import is_object
 
 _OWN_METADATA = ("X-Object-Meta-", "X-Object-Sysmeta-", "X-Object-Transient-Sysmeta-")
 _SYSMETA = "X-Object-Sysmeta-"
@@ -57,7 +60,7 @@ class Copy:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
         copies = method == "COPY" or (method == "PUT" and environ.get("HTTP_X_COPY_FROM"))
-        if not (copies or method == "OPTIONS") or not _is_object(environ["PATH_INFO"]):
+        if not (copies or method == "OPTIONS") or not is_object(environ["PATH_INFO"]):
             return self._app(environ, start_response)
         try:
             if method == "OPTIONS":
@@ -115,14 +118,6 @@ class Copy:
 # --- paths ---------------------------------------------------------------------------------------------
 
 
-def _is_object(path: str) -> bool:
-    try:
-        split_path(path, 4, 4, True)
-    except ValueError:
-        return False
-    return True
-
-
 def _rewrite_as_put(environ: Environ) -> None:
     """Make a COPY the PUT that it means. Raises a 412 for a destination that is none."""
     version, account, container, obj = split_path(environ["PATH_INFO"], 4, 4, True)
@@ -130,49 +125,22 @@ def _rewrite_as_put(environ: Environ) -> None:
         raise HTTPError(412, "Destination header required")
     destination_account = account
     if "HTTP_DESTINATION_ACCOUNT" in environ:
-        destination_account = _checked_account(environ.pop("HTTP_DESTINATION_ACCOUNT"))
-        environ["HTTP_X_COPY_FROM_ACCOUNT"] = _quoted(account or "")
-    place = _container_and_object(environ.pop("HTTP_DESTINATION"), "Destination")
+        destination_account = checked_account(environ.pop("HTTP_DESTINATION_ACCOUNT"))
+        environ["HTTP_X_COPY_FROM_ACCOUNT"] = quoted(account or "")
+    place = container_and_object(environ.pop("HTTP_DESTINATION"), "Destination")
     environ[ORIGINAL_METHOD] = "COPY"
     environ["REQUEST_METHOD"] = "PUT"
     environ["PATH_INFO"] = f"/{version}/{destination_account}/{place}"
     environ["CONTENT_LENGTH"] = "0"
-    environ["HTTP_X_COPY_FROM"] = _quoted(f"/{container}/{obj}")
+    environ["HTTP_X_COPY_FROM"] = quoted(f"/{container}/{obj}")
 
 
 def _source_path(environ: Environ) -> str:
     """The path of the object to read, as a WSGI string. Raises a 412."""
     version, account, _ = split_path(environ["PATH_INFO"], 2, 3, True)
     if environ.get("HTTP_X_COPY_FROM_ACCOUNT"):
-        account = _checked_account(environ["HTTP_X_COPY_FROM_ACCOUNT"])
-    return f"/{version}/{account}/{_container_and_object(environ['HTTP_X_COPY_FROM'], 'X-Copy-From')}"
-
-
-def _container_and_object(value: str, header: str) -> str:
-    place = _unquoted(value).removeprefix("/")
-    try:
-        split_path(f"/{place}", 2, 2, True)
-    except ValueError:
-        message = f"{header} header must be of the form <container name>/<object name>"
-        raise HTTPError(412, message) from None
-    return place
-
-
-def _checked_account(value: str) -> str:
-    account = _unquoted(value)
-    if not account:
-        raise HTTPError(412, "Account name cannot be empty")
-    if "/" in account:
-        raise HTTPError(412, "Account name cannot contain slashes")
-    return account
-
-
-def _quoted(wsgi_string: str) -> str:
-    return quote(wsgi_string.encode("latin-1"))
-
-
-def _unquoted(value: str) -> str:
-    return unquote(value, encoding="latin-1")
+        account = checked_account(environ["HTTP_X_COPY_FROM_ACCOUNT"])
+    return f"/{version}/{account}/{container_and_object(environ['HTTP_X_COPY_FROM'], 'X-Copy-From')}"
 
 
 def _params(environ: Environ) -> dict[str, str]:
@@ -275,7 +243,7 @@ class _BodyInput:
 
 def _copied_from(path: str, source: Response) -> dict[str, str]:
     _, _, account, place = path.split("/", 3)
-    headers = {"X-Copied-From-Account": _quoted(account), "X-Copied-From": _quoted(place)}
+    headers = {"X-Copied-From-Account": quoted(account), "X-Copied-From": quoted(place)}
     if "Last-Modified" in source.headers:
         headers["X-Copied-From-Last-Modified"] = source.headers["Last-Modified"]
     if "X-Object-Version-Id" in source.headers:

@@ -25,7 +25,6 @@ from miniswift import conditions, info
 from miniswift.config import Settings, count, option, seconds
 from miniswift.responses import (
     Environ,
-    HeaderList,
     Headers,
     HTTPError,
     Response,
@@ -33,13 +32,13 @@ from miniswift.responses import (
     close_body,
 )
 from miniswift.timestamp import Timestamp
-from miniswift.wsgi import Primed, Request, WSGIApp, make_subrequest, split_path, to_wsgi
+from miniswift.wsgi import Request, WSGIApp, make_subrequest, split_path, to_wsgi
 
 from .segments import Piece, SegmentedBody, SegmentError, handed_on, paced
+from .stand_ins import Answer, ignore_range_of, is_object
 
 MANIFEST = "X-Object-Manifest"
 _MANIFEST_KEY = "HTTP_X_OBJECT_MANIFEST"
-_IGNORE_RANGE_KEY = "HTTP_X_BACKEND_IGNORE_RANGE_IF_METADATA_PRESENT"
 _SOURCE = "DLO"
 
 Listing = list[dict[str, Any]]
@@ -64,9 +63,9 @@ class Dlo:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
         try:
-            if method in ("GET", "HEAD") and _is_object(environ["PATH_INFO"]):
+            if method in ("GET", "HEAD") and is_object(environ["PATH_INFO"]):
                 return self._get(environ, start_response)
-            if method == "PUT" and _MANIFEST_KEY in environ and _is_object(environ["PATH_INFO"]):
+            if method == "PUT" and _MANIFEST_KEY in environ and is_object(environ["PATH_INFO"]):
                 _check_manifest(environ[_MANIFEST_KEY])
         except HTTPError as error:
             return error.response(environ, start_response)
@@ -76,18 +75,14 @@ class Dlo:
         """Answer a GET or HEAD of an object. Raises HTTPError before the answer is started."""
         if _asks_for_manifest(environ):
             return self._app(environ, start_response)
-        if "HTTP_RANGE" in environ:  # is of the whole, not of the manifest
-            ignored = environ.get(_IGNORE_RANGE_KEY)
-            environ[_IGNORE_RANGE_KEY] = f"{ignored},{MANIFEST}" if ignored else MANIFEST
-        answer = _Answer(start_response)
-        body = self._app(environ, answer.start)
-        if not answer.status:  # an application may start with its first chunk (PEP 3333)
-            body = Primed(body)
+        ignore_range_of(environ, MANIFEST)
+        answer = Answer(MANIFEST, start_response, lambda value: "/" in unquote(value))
+        body = answer.of(self._app, environ)
         # Conditions that do not hold for the manifest may hold for what it stands for, and the other way.
-        if answer.manifest is None:
+        if answer.value is None:
             return body
         close_body(body)
-        container, _, prefix = unquote(answer.manifest, "latin-1").partition("/")
+        container, _, prefix = unquote(answer.value, "latin-1").partition("/")
         segments = _Segments(self._app, environ, container, prefix)
         headers = Headers.of_list(answer.headers) if answer.status == 200 else self._headers(environ)
         return self._whole(environ, headers, segments)(environ, start_response)
@@ -160,28 +155,6 @@ class Dlo:
         return body
 
 
-class _Answer:
-    """What the inner application answers: passed on at once unless it is about a manifest."""
-
-    __slots__ = ("_start_response", "headers", "manifest", "status")
-
-    def __init__(self, start_response: StartResponse) -> None:
-        self._start_response = start_response
-        self.status = 0
-        self.headers: HeaderList = []
-        self.manifest: str | None = None  # what the header says, quoted
-
-    def start(self, status: str, headers: HeaderList, exc_info: Any = None) -> Any:
-        self.status, self.headers = int(status[:3]), headers
-        for name, value in headers:
-            if len(name) == len(MANIFEST) and name.title() == MANIFEST and "/" in unquote(value):
-                self.manifest = value
-                return None
-        if exc_info is None:
-            return self._start_response(status, headers)
-        return self._start_response(status, headers, exc_info)
-
-
 class _Segments:
     """The objects that a manifest stands for; the first page of them is listed at once."""
 
@@ -235,14 +208,6 @@ class _Segments:
             raise HTTPError(response.status, body, response.headers)
         listing: Listing = json.loads(body) if body else []
         return listing
-
-
-def _is_object(path: str) -> bool:
-    try:
-        split_path(path, 4, 4, True)
-    except ValueError:
-        return False
-    return True
 
 
 def _asks_for_manifest(environ: Environ) -> bool:

@@ -137,7 +137,7 @@ swift_dir = {self.etc}
 
 [pipeline:main]
 pipeline = catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats tempurl formpost
-    authtoken keystoneauth copy dlo proxy-logging proxy-server
+    authtoken keystoneauth copy dlo symlink proxy-logging proxy-server
 
 [app:proxy-server]
 use = egg:swift#proxy
@@ -202,6 +202,9 @@ use = egg:swift#copy
 
 [filter:dlo]
 use = egg:swift#dlo
+
+[filter:symlink]
+use = egg:swift#symlink
 """
 
     def _storage_conf(self, kind: str, port: int) -> str:

@@ -58,7 +58,7 @@ def _proxy() -> list[Section]:
             "pipeline:main",
             (
                 "pipeline = catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats",
-                "    tempurl formpost authtoken keystoneauth copy dlo proxy-logging proxy-server",
+                "    tempurl formpost authtoken keystoneauth copy dlo symlink proxy-logging proxy-server",
             ),
             about="The outermost filter first. For users in this file put tempauth in place of "
             "authtoken keystoneauth.",
@@ -125,6 +125,7 @@ def _filters() -> list[Section]:
         ),
         section("copy"),
         section("dlo", "dlo:DloSettings"),
+        section("symlink", "symlink:SymlinkSettings"),
         section(
             "etag-quoter",
             "etag_quoter:EtagQuoterSettings",

@@ -47,6 +47,7 @@ RELATIVE_LOCATION = "swift.leave_relative_location"  # staticweb; response maker
 ORIGINAL_METHOD = "swift.orig_req_method"  # copy…; access log, CORS; text
 TYPE_OVERRIDDEN = "swift.content_type_overridden"  # filters; proxy; True: do not guess the type
 UPDATE_FOOTERS = "swift.callback.update_footers"  # filters; proxy; callable(dict) at the end of a PUT
+SYMLINK_OVERRIDE = "swift.symlink_override"  # container sync; symlink; True: the target may come later
 FORMAT_LISTING = "swift.format_listing"  # filters; listing_formats; False: leave listings alone
 ACCESS_LOG_MADE = "swift.proxy_access_log_made"  # the first access logger; the others; True
 LOGGED_STATUS = "swift.proxy_logging_status"  # filters; access log; int
