@@ -7,10 +7,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -20,13 +18,14 @@ from miniswift.config import Settings, is_true
 from miniswift.responses import Environ, HTTPError, Response, StartResponse
 from miniswift.wsgi import FORMAT_LISTING, Request, WSGIApp, from_wsgi, split_path
 
+from .accept import OFFERS, best_offer
+
 logger = logging.getLogger(__name__)
 
 Listing = list[dict[str, Any]]
 
 _API_VERSIONS = ("v1", "v1.0")
 _JSON = "application/json"
-_OFFERS = ("text/plain", _JSON, "application/xml", "text/xml")
 _BY_FORMAT = {"plain": "text/plain", "json": _JSON, "xml": "application/xml"}
 
 # A longer body is no listing: 10 000 names of 1 KiB, and as much for the rest of the rows.
@@ -34,9 +33,6 @@ _MAX_LISTING_BYTES = 1024 * 10_000 * 2
 
 _RESERVED = "\0"
 _RESERVED_IN_JSON = b"\\u0000"
-
-_TOKEN = r'[^()<>@,;:"/\[\]?={}\x00-\x20\x7f]+'
-_parse_range = re.compile(rf"\s*({_TOKEN})/({_TOKEN})\s*((?:;[^;]*)*)").fullmatch
 
 
 class ListingFormats:
@@ -114,48 +110,12 @@ def _wanted_type(params: dict[str, str], accept: str | None) -> str:
     if query_format:
         return _BY_FORMAT.get(query_format.lower(), "text/plain")
     try:
-        wanted = _best_offer(accept) if accept else _OFFERS[0]
+        wanted = best_offer(accept) if accept else OFFERS[0]
     except ValueError:
         raise HTTPError(400, "Invalid Accept header") from None
     if wanted is None:
-        raise HTTPError(406, f"A listing can be had as {', '.join(_OFFERS)}.")
+        raise HTTPError(406, f"A listing can be had as {', '.join(OFFERS)}.")
     return wanted
-
-
-@functools.lru_cache(maxsize=256)
-def _best_offer(accept: str) -> str | None:
-    """The offer that an Accept header likes best (RFC 9110 12.5.1). Raises ValueError if it is malformed.
-
-    Of equal quality the exact range counts before a wildcard, and the earlier before the later.
-    """
-    ranges = [_media_range(item) for item in accept.split(",")]
-    refused = {name for name, quality in ranges if not quality}
-    ranges.sort(key=lambda item: (-item[1], "*" in item[0]))
-    for name, quality in ranges:
-        for offer in _OFFERS:
-            if quality and offer not in refused and _matches(name, offer):
-                return offer
-    return None
-
-
-def _media_range(item: str) -> tuple[str, float]:
-    parsed = _parse_range(item)
-    if parsed is None:
-        raise ValueError(f"{item!r} is not a media range")
-    quality = 1.0
-    for parameter in filter(None, map(str.strip, parsed[3].split(";"))):
-        name, equals, value = parameter.partition("=")
-        if not equals:
-            raise ValueError(f"{parameter!r} is not a parameter")
-        if name.strip().lower() == "q":
-            quality = float(value)
-    return f"{parsed[1]}/{parsed[2]}".lower(), quality
-
-
-def _matches(media_range: str, offer: str) -> bool:
-    kind, _, subtype = media_range.partition("/")
-    offered_kind, _, offered_subtype = offer.partition("/")
-    return kind in ("*", offered_kind) and subtype in ("*", offered_subtype)
 
 
 # --- what the client gets ------------------------------------------------------------------------------

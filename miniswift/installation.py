@@ -136,7 +136,7 @@ bind_port = {addresses.port}
 swift_dir = {self.etc}
 
 [pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats tempurl formpost
+pipeline = catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats bulk tempurl formpost
     authtoken keystoneauth copy dlo symlink proxy-logging proxy-server
 
 [app:proxy-server]
@@ -168,6 +168,9 @@ use = egg:miniswift#cors
 
 [filter:listing_formats]
 use = egg:swift#listing_formats
+
+[filter:bulk]
+use = egg:swift#bulk
 
 [filter:tempurl]
 use = egg:swift#tempurl

@@ -58,7 +58,8 @@ def _proxy() -> list[Section]:
             "pipeline:main",
             (
                 "pipeline = catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats",
-                "    tempurl formpost authtoken keystoneauth copy dlo symlink proxy-logging proxy-server",
+                "    bulk tempurl formpost authtoken keystoneauth copy dlo symlink proxy-logging",
+                "    proxy-server",
             ),
             about="The outermost filter first. For users in this file put tempauth in place of "
             "authtoken keystoneauth.",
@@ -90,6 +91,7 @@ def _filters() -> list[Section]:
             about="What is not said here is taken from [app:proxy-server], where Swift has these options.",
         ),
         section("listing_formats"),
+        section("bulk", "bulk:BulkSettings"),
         section("tempurl", "tempurl:TempURLSettings"),
         section("formpost", "temporary_keys:DigestSettings"),
         section(
