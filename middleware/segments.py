@@ -42,6 +42,9 @@ class Piece:
     path: str  # WSGI string, unquoted
     first: int = 0
     last: int | None = None
+    etag: str = ""  # that the object must have, if it is known
+    length: int | None = None  # bytes that must come, if that is known
+    data: bytes | None = None  # what the bytes are: nothing is fetched then
 
     @property
     def range(self) -> str | None:
@@ -56,11 +59,18 @@ def paced(
     rate: float,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], object] = sleep,
+    *,
+    is_held_back: Callable[[Piece], bool] = lambda _piece: True,
 ) -> Iterator[Piece]:
-    """The pieces: `free` ones at once, then `rate` a second; as fast as they go when it is 0."""
+    """The pieces: `free` ones at once, then `rate` a second of those that are held back; 0 is no limit."""
     next_at = 0.0
-    for number, piece in enumerate(pieces):
-        if rate and number >= free:
+    number = 0
+    for piece in pieces:
+        if not is_held_back(piece):
+            yield piece
+            continue
+        number += 1
+        if rate and number > free:
             wait_s = next_at - clock()
             if wait_s > 0:
                 pause(wait_s)
@@ -107,6 +117,9 @@ class SegmentedBody:
 
     def _read(self) -> Generator[bytes, None, None]:
         for piece in self._pieces:
+            if piece.data is not None:
+                yield piece.data
+                continue
             self._segment = segment = self._fetch(piece)
             left = int(segment.headers.get("Content-Length", 0))
             for block in segment.body:
@@ -128,10 +141,20 @@ class SegmentedBody:
             self._environ, "GET", piece.path, source=self._source, query=query, headers=headers
         )
         response = request.call(self._app)
-        if response.status // 100 == 2:
+        if response.status // 100 == 2 and _is_as_expected(response, piece):
             return response
         response.close()
+        if response.status // 100 == 2:
+            logger.error("segment %s of %s has changed", piece.path, self._environ["PATH_INFO"])
+            raise SegmentError(f"{piece.path}: it has changed")
         logger.error("segment %s of %s: status %d", piece.path, self._environ["PATH_INFO"], response.status)
         if response.status >= 500:
             raise HTTPError(503)
         raise SegmentError(f"{piece.path}: status {response.status}")
+
+
+def _is_as_expected(response: Response, piece: Piece) -> bool:
+    """Whether an answer can be of what the piece was made of."""
+    if piece.etag and response.headers.get("Etag", "").strip('"') != piece.etag:
+        return False
+    return piece.length is None or response.headers.get("Content-Length") == str(piece.length)

@@ -6,11 +6,12 @@ passed on as they come; one that has it is held back, for the filter to answer i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from miniswift.responses import Environ, HeaderList, StartResponse
-from miniswift.wsgi import Primed, WSGIApp, split_path
+from miniswift.responses import Environ, HeaderList, Response, StartResponse
+from miniswift.wsgi import Primed, Request, WSGIApp, split_path
 
 _IGNORE_RANGE_KEY = "HTTP_X_BACKEND_IGNORE_RANGE_IF_METADATA_PRESENT"
 
@@ -28,6 +29,27 @@ def ignore_range_of(environ: Environ, header: str) -> None:
     if "HTTP_RANGE" in environ:
         ignored = environ.get(_IGNORE_RANGE_KEY)
         environ[_IGNORE_RANGE_KEY] = f"{ignored},{header}" if ignored else header
+
+
+def shown_listing(
+    app: WSGIApp, environ: Environ, mark: bytes, show: Callable[[dict[str, Any]], None]
+) -> WSGIApp:
+    """The answer to a GET of a container; rows that have `mark` behind their hash are changed by `show`."""
+    try:
+        split_path(environ["PATH_INFO"], 3, 3)
+    except ValueError:
+        return app
+    response = Request(environ).call(app)
+    if response.status != 200 or not response.headers.get("Content-Type", "").startswith("application/json"):
+        return response
+    body = response.read()
+    if mark not in body:
+        return Response(200, response.headers, [body])
+    rows = json.loads(body)
+    for row in rows:
+        if mark.decode() in row.get("hash", ""):
+            show(row)
+    return Response(200, response.headers, json.dumps(rows).encode())
 
 
 class Answer:

@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -34,7 +33,7 @@ from miniswift.wsgi import (
 )
 
 from .places import checked_account, container_and_object, quoted, unquoted
-from .stand_ins import Answer, ignore_range_of, is_object
+from .stand_ins import Answer, ignore_range_of, is_object, shown_listing
 
 _TARGET, _ACCOUNT = "X-Symlink-Target", "X-Symlink-Target-Account"
 _ETAG, _BYTES = "X-Symlink-Target-Etag", "X-Symlink-Target-Bytes"
@@ -73,8 +72,10 @@ class Symlink:
                     self._prepare(environ)
                 elif method == "POST":
                     return self._post(environ)(environ, start_response)
-            elif method == "GET" and _is_container(path):
-                return self._listing(environ)(environ, start_response)
+            elif method == "GET":
+                return shown_listing(self._app, environ, b"symlink_target", _shown_row(path))(
+                    environ, start_response
+                )
         except HTTPError as error:
             return error.response(environ, start_response)
         return self._app(environ, start_response)
@@ -97,18 +98,6 @@ class Symlink:
         close_body(body)
         chain = _Chain(self._app, environ, self._settings.symloop_max)
         return chain.follow(environ["PATH_INFO"], Headers.of_list(answer.headers))(environ, start_response)
-
-    def _listing(self, environ: Environ) -> Response:
-        response = Request(environ).call(self._app)
-        is_json = response.headers.get("Content-Type", "").startswith("application/json")
-        if response.status != 200 or not is_json:
-            return response
-        body = response.read()
-        if b"symlink_target" not in body:
-            return Response(200, response.headers, [body])
-        version, account, _ = split_path(environ["PATH_INFO"], 3, 3)
-        rows = [_shown_row(row, f"/{version}", account or "") for row in json.loads(body)]
-        return Response(200, response.headers, json.dumps(rows).encode())
 
     # --- writing ---------------------------------------------------------------------------------
 
@@ -267,29 +256,24 @@ def _has_body(environ: Environ) -> bool:
     return request.content_length > 0
 
 
-def _is_container(path: str) -> bool:
-    try:
-        return split_path(path, 3, 3)[2] is not None
-    except ValueError:
-        return False
+def _shown_row(path: str) -> Callable[[dict[str, Any]], None]:
+    """What shows in a listing's row what it stands for, which is kept behind its hash."""
 
+    def show(row: dict[str, Any]) -> None:
+        version, own_account, _ = split_path(path, 3, 3)
+        etag, *params = (part.strip() for part in row["hash"].split(";"))
+        fields = dict(param.partition("=")[::2] for param in params)
+        others = [param for param in params if param.partition("=")[0] not in _LISTED]
+        row["hash"] = "; ".join([etag, *others])
+        if "symlink_target" in fields:
+            account = fields.get("symlink_target_account") or quoted(own_account or "")
+            row["symlink_path"] = f"/{version}/{account}/{fields['symlink_target']}"
+        if "symlink_target_etag" in fields:
+            row["symlink_etag"] = fields["symlink_target_etag"]
+        if "symlink_target_bytes" in fields:
+            row["symlink_bytes"] = int(fields["symlink_target_bytes"])
 
-def _shown_row(row: dict[str, Any], version: str, account: str) -> dict[str, Any]:
-    """A listing's row with what it stands for, which is kept behind its hash."""
-    if "symlink_target" not in row.get("hash", ""):
-        return row
-    etag, *params = (part.strip() for part in row["hash"].split(";"))
-    fields = dict(param.partition("=")[::2] for param in params)
-    others = [param for param in params if param.partition("=")[0] not in _LISTED]
-    row["hash"] = "; ".join([etag, *others])
-    if "symlink_target" in fields:
-        account = fields.get("symlink_target_account") or quoted(account)
-        row["symlink_path"] = f"{version}/{account}/{fields['symlink_target']}"
-    if "symlink_target_etag" in fields:
-        row["symlink_etag"] = fields["symlink_target_etag"]
-    if "symlink_target_bytes" in fields:
-        row["symlink_bytes"] = int(fields["symlink_target_bytes"])
-    return row
+    return show
 
 
 def _bare(etag: str | None) -> str:

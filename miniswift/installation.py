@@ -137,7 +137,7 @@ swift_dir = {self.etc}
 
 [pipeline:main]
 pipeline = catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats bulk tempurl formpost
-    authtoken keystoneauth copy dlo symlink proxy-logging proxy-server
+    authtoken keystoneauth copy slo dlo symlink proxy-logging proxy-server
 
 [app:proxy-server]
 use = egg:swift#proxy
@@ -202,6 +202,9 @@ reseller_admin_role = ResellerAdmin
 
 [filter:copy]
 use = egg:swift#copy
+
+[filter:slo]
+use = egg:swift#slo
 
 [filter:dlo]
 use = egg:swift#dlo

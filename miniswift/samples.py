@@ -58,7 +58,7 @@ def _proxy() -> list[Section]:
             "pipeline:main",
             (
                 "pipeline = catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats",
-                "    bulk tempurl formpost authtoken keystoneauth copy dlo symlink proxy-logging",
+                "    bulk tempurl formpost authtoken keystoneauth copy slo dlo symlink proxy-logging",
                 "    proxy-server",
             ),
             about="The outermost filter first. For users in this file put tempauth in place of "
@@ -126,6 +126,7 @@ def _filters() -> list[Section]:
             "account; .reseller_admin owns all. user64_... takes names in base64.",
         ),
         section("copy"),
+        section("slo", "slo:SloSettings"),
         section("dlo", "dlo:DloSettings"),
         section("symlink", "symlink:SymlinkSettings"),
         section(
