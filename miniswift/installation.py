@@ -137,7 +137,7 @@ swift_dir = {self.etc}
 
 [pipeline:main]
 pipeline = catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats bulk tempurl formpost
-    authtoken keystoneauth copy slo dlo symlink proxy-logging proxy-server
+    authtoken keystoneauth staticweb copy slo dlo symlink proxy-logging proxy-server
 
 [app:proxy-server]
 use = egg:swift#proxy
@@ -199,6 +199,9 @@ check_revocations_for_cached = true
 use = egg:swift#keystoneauth
 operator_roles = admin, swiftoperator
 reseller_admin_role = ResellerAdmin
+
+[filter:staticweb]
+use = egg:swift#staticweb
 
 [filter:copy]
 use = egg:swift#copy

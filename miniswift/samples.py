@@ -58,8 +58,8 @@ def _proxy() -> list[Section]:
             "pipeline:main",
             (
                 "pipeline = catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats",
-                "    bulk tempurl formpost authtoken keystoneauth copy slo dlo symlink proxy-logging",
-                "    proxy-server",
+                "    bulk tempurl formpost authtoken keystoneauth staticweb copy slo dlo symlink",
+                "    proxy-logging proxy-server",
             ),
             about="The outermost filter first. For users in this file put tempauth in place of "
             "authtoken keystoneauth.",
@@ -125,6 +125,7 @@ def _filters() -> list[Section]:
             about="user_<account>_<user> = <key> [group] [group] ... [storage URL]. A group .admin owns its "
             "account; .reseller_admin owns all. user64_... takes names in base64.",
         ),
+        section("staticweb", "staticweb:StaticWebSettings"),
         section("copy"),
         section("slo", "slo:SloSettings"),
         section("dlo", "dlo:DloSettings"),
@@ -134,6 +135,7 @@ def _filters() -> list[Section]:
             "etag_quoter:EtagQuoterSettings",
             about="The following are not in the pipeline above. This one belongs right behind cache.",
         ),
+        section("domain_remap", "domain_remap:DomainRemapSettings", about="In front of the auth filters."),
         section("container-quotas", about="Behind copy, as account-quotas."),
         section("account-quotas"),
     ]

@@ -103,10 +103,10 @@ def add_optional_filters(conf: Path) -> None:
     parser = configparser.RawConfigParser()
     parser.read(conf)
     pipeline = f" {' '.join(parser['pipeline:main']['pipeline'].split())} "
-    pipeline = pipeline.replace(" cache ", " cache etag-quoter ")
+    pipeline = pipeline.replace(" cache ", " cache domain_remap etag-quoter ")
     pipeline = pipeline.replace(" copy ", " copy container-quotas account-quotas ")
     set_options(conf, "pipeline:main", pipeline=pipeline.strip())
-    for name in ("etag-quoter", "container-quotas", "account-quotas"):
+    for name in ("domain_remap", "etag-quoter", "container-quotas", "account-quotas"):
         set_options(conf, f"filter:{name}", use=f"egg:miniswift#{name.replace('-', '_')}")
 
 
