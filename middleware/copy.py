@@ -156,7 +156,7 @@ def _sink(environ: Environ, source: Response) -> Request:
     made = dict(environ)
     length = int(source.headers["Content-Length"])
     made[SOURCE] = "SSC"
-    made["wsgi.input"] = _BodyInput(source.body, length)
+    made["wsgi.input"] = BodyInput(source.body, length)
     made["CONTENT_LENGTH"] = str(length)
     for key in ("HTTP_X_COPY_FROM", "HTTP_X_COPY_FROM_ACCOUNT", "HTTP_TRANSFER_ENCODING", "HTTP_RANGE"):
         made.pop(key, None)
@@ -208,7 +208,7 @@ def _copy_etag(made: Environ, source: Response, asks_for_manifest: bool) -> None
         del made[key]  # it speaks of a whole that this copy is not
 
 
-class _BodyInput:
+class BodyInput:
     """The source's body as the input of a request."""
 
     def __init__(self, body: Iterable[bytes], length: int) -> None:

@@ -137,7 +137,7 @@ swift_dir = {self.etc}
 
 [pipeline:main]
 pipeline = catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats bulk tempurl formpost
-    authtoken keystoneauth staticweb copy slo dlo symlink proxy-logging proxy-server
+    authtoken keystoneauth staticweb copy slo dlo versioned_writes symlink proxy-logging proxy-server
 
 [app:proxy-server]
 use = egg:swift#proxy
@@ -211,6 +211,10 @@ use = egg:swift#slo
 
 [filter:dlo]
 use = egg:swift#dlo
+
+[filter:versioned_writes]
+use = egg:swift#versioned_writes
+allow_versioned_writes = true
 
 [filter:symlink]
 use = egg:swift#symlink

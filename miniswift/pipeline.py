@@ -40,6 +40,7 @@ _REQUIRED = (
     ("listing_formats", ("catch_errors", "gatekeeper", "proxy_logging", "memcache", "cache")),
     ("copy", _OUTSIDE_COPY),
     ("dlo", (*_OUTSIDE_COPY, "copy", "proxy_logging")),
+    ("versioned_writes", (*_OUTSIDE_COPY, "copy", "slo", "dlo", "proxy_logging")),
 )
 
 

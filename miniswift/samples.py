@@ -58,8 +58,8 @@ def _proxy() -> list[Section]:
             "pipeline:main",
             (
                 "pipeline = catch_errors gatekeeper healthcheck proxy-logging cache cors listing_formats",
-                "    bulk tempurl formpost authtoken keystoneauth staticweb copy slo dlo symlink",
-                "    proxy-logging proxy-server",
+                "    bulk tempurl formpost authtoken keystoneauth staticweb copy slo dlo",
+                "    versioned_writes symlink proxy-logging proxy-server",
             ),
             about="The outermost filter first. For users in this file put tempauth in place of "
             "authtoken keystoneauth.",
@@ -129,6 +129,11 @@ def _filters() -> list[Section]:
         section("copy"),
         section("slo", "slo:SloSettings"),
         section("dlo", "dlo:DloSettings"),
+        section(
+            "versioned_writes",
+            "versioned_writes:VersionedWritesSettings",
+            lines=("allow_versioned_writes = true",),
+        ),
         section("symlink", "symlink:SymlinkSettings"),
         section(
             "etag-quoter",

@@ -206,10 +206,11 @@ class ObjectController(Controller):
             headers["Etag"] = etag.strip('"')
         content_type = headers.get("Content-Type", "")
         if ";" in content_type:
-            headers["Content-Type"] = _without_swift_parameters(content_type)
+            headers["Content-Type"] = _without_segments_size(content_type)
         return response
 
 
-def _without_swift_parameters(content_type: str) -> str:
-    kept = [part for part in content_type.split(";") if not part.lstrip().startswith("swift_")]
+def _without_segments_size(content_type: str) -> str:
+    """Leave out what a large object's manifest has for listings; other parameters of ours are for clients."""
+    kept = [part for part in content_type.split(";") if not part.lstrip().startswith("swift_bytes=")]
     return ";".join(kept)
