@@ -27,7 +27,8 @@ _PORTS = {"proxy-server": 8080, "object-server": 6200, "container-server": 6201,
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `miniswift` with its command line; the exit status."""
     from miniswift import serve
-    from miniswift.identity import commands
+    from miniswift.daemons import commands as daemon_commands
+    from miniswift.identity import commands as user_commands
 
     parser = argparse.ArgumentParser(
         prog="miniswift", description="An OpenStack Swift object store for one machine."
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     serve_parser = subparsers.add_parser("serve", help="start the whole store; make it if it is not there")
     serve.add_arguments(serve_parser)
     serve_parser.set_defaults(run=serve.run)
-    commands.add_arguments(subparsers)
+    user_commands.add_arguments(subparsers)
+    daemon_commands.add_arguments(subparsers)
     options = parser.parse_args(arguments)
     return _run(lambda: int(options.run(options)))
 

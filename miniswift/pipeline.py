@@ -18,13 +18,15 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from paste.deploy import loadwsgi
 
-from miniswift.config import boolean, reading
+from miniswift.config import Settings, boolean, reading
 from miniswift.errors import ConfigError
 from miniswift.wsgi import WSGIApp
+
+S = TypeVar("S", bound=Settings)
 
 logger = logging.getLogger(__name__)
 
@@ -160,16 +162,35 @@ def _has_swift() -> bool:
     return True
 
 
+def section_names(conf_file: str | Path) -> list[str]:
+    """The sections of a file, but [DEFAULT]. Raises ConfigError."""
+    return _parsed(conf_file).sections()
+
+
 def read_section(conf_file: str | Path, section: str = "DEFAULT") -> dict[str, str]:
     """The options of one section (with those of [DEFAULT]) as text. Raises ConfigError."""
+    parser = _parsed(conf_file)
+    if section == "DEFAULT":
+        return dict(parser.defaults())
+    if not parser.has_section(section):
+        raise ConfigError("this section is missing", file=str(conf_file), section=section)
+    return dict(parser[section])
+
+
+def read_settings(table: type[S], conf_file: str | Path, section: str) -> S:
+    """A section's table, of [DEFAULT] alone where a file lacks the section. Raises ConfigError."""
+    named = section if section in section_names(conf_file) else "DEFAULT"
+    with reading(str(conf_file), named):
+        return table.from_conf(read_section(conf_file, named))
+
+
+def _parsed(conf_file: str | Path) -> configparser.RawConfigParser:
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     try:
         parser.read_string(Path(conf_file).read_text(), str(conf_file))
-        return dict(parser.defaults()) if section == "DEFAULT" else dict(parser[section])
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", file=str(conf_file)) from None
-    except KeyError:
-        raise ConfigError("this section is missing", file=str(conf_file), section=section) from None
     except (configparser.Error, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", file=str(conf_file)) from None
+    return parser

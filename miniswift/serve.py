@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import logging
 import os
 import socket
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from miniswift import demo, file_system, logs
 from miniswift.cluster import Cluster
-from miniswift.daemons.updater import run_updater
+from miniswift.daemons.commands import KINDS, NAMES, run_of_root
 from miniswift.errors import ConfigError
 from miniswift.installation import STORAGE_IP, STORAGE_KINDS, Addresses, Installation
 from miniswift.pipeline import load_app, read_section
@@ -59,6 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--replicas", type=int, metavar="N", help="copies of everything, at the first start (default: 1)"
     )
     parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        choices=NAMES,
+        metavar="DAEMON",
+        help=f"do not run one of: {', '.join(NAMES)}; may be repeated",
+    )
+    parser.add_argument(
         "--access-log",
         nargs="?",
         const="-",
@@ -82,8 +91,11 @@ def run(options: argparse.Namespace) -> int:
     children = [
         Child(f"worker {number}", lambda: serve_forever(services)) for number in range(1, workers + 1)
     ]
-    conf = str(installation.conf("object-server"))
-    children.append(Child("updater", lambda: run_updater(conf), announces_ready=False))
+    children += [
+        Child(kind.name, functools.partial(run_of_root, kind, installation.root), announces_ready=False)
+        for kind in KINDS
+        if kind.name not in options.without
+    ]
     return Supervisor(
         on_ready=lambda: _announce(installation, addresses, workers, options.demo),
         listeners=[service.listener for service in services],

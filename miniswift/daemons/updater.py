@@ -28,11 +28,11 @@ from urllib.parse import unquote
 
 from miniswift.backend import BackendRequest, Transport, TransportError
 from miniswift.cluster import Cluster, Policy
-from miniswift.concurrency import GreenPool, pause, restart_hub_after_fork
-from miniswift.config import is_true, option, positive, reading, seconds
+from miniswift.concurrency import GreenPool, pause
+from miniswift.config import is_true, option, positive, seconds
 from miniswift.daemons import Daemon
 from miniswift.errors import MiniswiftError
-from miniswift.pipeline import read_section
+from miniswift.pipeline import read_settings
 from miniswift.responses import Headers, Response
 from miniswift.ring import Node
 from miniswift.storage import StorageSettings, async_pending
@@ -353,16 +353,8 @@ def _remove(path: str) -> None:
         return
 
 
-def run_updater(conf_file: str) -> None:
-    """Run until SIGTERM, as [object-updater] of an object-server.conf says: the main of a child process."""
-    restart_hub_after_fork()
-    make_updater(conf_file).run_forever()
-
-
 def make_updater(conf_file: str) -> Updater:
     """The updater that a conf file describes. Raises ConfigError."""
-    conf = read_section(conf_file, "object-updater")
-    with reading(conf_file, "object-updater"):
-        settings = UpdaterSettings.from_conf(conf)
+    settings = read_settings(UpdaterSettings, conf_file, "object-updater")
     cluster = Cluster.load(settings.swift_dir)
     return Updater(settings, cluster, default_transport(settings.conn_timeout, settings.node_timeout))

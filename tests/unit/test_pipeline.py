@@ -123,8 +123,8 @@ def test_filters_that_the_proxy_needs_are_inserted_where_they_belong(conf, tmp_p
     app = load_app(conf(PROXY.format(swift_dir=swift_dir(tmp_path), option="")))
     names = [type(part).__module__.rpartition(".")[2] for part in app._pipeline]
     assert names == [
-        "catch_errors", "gatekeeper", "copy", "dlo", "versioned_writes", "listing_formats", "healthcheck", "cors",
-        "proxy",
+        "catch_errors", "gatekeeper", "copy", "dlo", "versioned_writes", "listing_formats",
+        "healthcheck", "cors", "proxy",
     ]  # fmt: skip
     assert "filter gatekeeper is missing" in caplog.text
 

@@ -58,8 +58,8 @@ def test_a_daemon_outlives_a_failed_pass_and_stops_on_sigterm(pipe):
 def test_a_pass_is_one_line_in_the_log_and_a_failed_one_has_its_traceback(pipe, caplog):
     caplog.set_level("INFO")
     counter = Counter(pipe[1])
-    counter._run_logged()
-    counter._run_logged()
+    counter.run_logged()
+    counter.run_logged()
     first, second = caplog.records
     assert first.getMessage().startswith("counter: counted in ")
     assert second.levelname == "ERROR"
