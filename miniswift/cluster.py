@@ -161,7 +161,7 @@ def _read_policies(parser: configparser.RawConfigParser, file: str) -> Policies:
             policies.append(_read_policy(parser[section], index, file))
     if not policies:
         return Policies([Policy(0, "Policy-0", is_default=True)])
-    _check_policies(policies, file)
+    check_policies(policies, file)
     if not any(policy.is_default for policy in policies):
         policies = [dataclasses.replace(policy, is_default=policy.index == 0) for policy in policies]
     return Policies(policies)
@@ -190,7 +190,8 @@ def _flag(section: configparser.SectionProxy, name: str, file: str) -> bool:
         raise ConfigError(str(error), file=file, section=section.name, option=name) from None
 
 
-def _check_policies(policies: list[Policy], file: str) -> None:
+def check_policies(policies: list[Policy], file: str) -> None:
+    """Raise ConfigError for policies that cannot stand together, naming `file`."""
     names = [name.lower() for policy in policies for name in (policy.name, *policy.aliases)]
     problem = None
     if not any(policy.index == 0 for policy in policies):

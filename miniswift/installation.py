@@ -16,8 +16,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
+from miniswift.cluster import Policy, check_policies
 from miniswift.errors import ConfigError
 from miniswift.identity.store import Secrets, Store
 from miniswift.pipeline import read_section
@@ -69,18 +71,24 @@ class Installation:
     def exists(self) -> bool:
         return (self.etc / "swift.conf").exists()
 
-    def create(self, addresses: Addresses, devices: int, replicas: int) -> None:
-        """Make everything that is missing. Raises ConfigError when the root cannot be written."""
+    def create(
+        self, addresses: Addresses, devices: int, replicas: int, policies: Sequence[str] = ("standard",)
+    ) -> None:
+        """Make everything that is missing; the first policy is the default one.
+
+        Raises ConfigError when the root cannot be written, or for policies that cannot be.
+        """
+        check_policies([Policy(index, name) for index, name in enumerate(policies)], str(self.root))
         if replicas > devices:
             raise ConfigError(f"{replicas} replicas need as many devices, not {devices}", option="--replicas")
         try:
             self._make_folders(devices)
-            self._make_rings(addresses, devices, replicas)
+            self._make_rings(addresses, devices, replicas, len(policies))
             self.identity_file.unlink(missing_ok=True)  # of a first start that did not come to its end
             passwords = Store.create_demo(str(self.identity_file), addresses.url, addresses.identity_url)
             self._write_confs(addresses, passwords)
             _write_private(self.openrc, _openrc(addresses, passwords))
-            _write(self.etc / "swift.conf", _swift_conf())
+            _write(self.etc / "swift.conf", _swift_conf(policies))
         except OSError as error:
             raise ConfigError(f"cannot be written: {error.strerror}", file=str(self.root)) from None
 
@@ -114,13 +122,14 @@ class Installation:
         for number in range(1, devices + 1):
             (self.devices / f"d{number}").mkdir(parents=True, exist_ok=True)
 
-    def _make_rings(self, addresses: Addresses, devices: int, replicas: int) -> None:
+    def _make_rings(self, addresses: Addresses, devices: int, replicas: int, policies: int) -> None:
         for offset, kind in enumerate(STORAGE_KINDS):
             builder = RingBuilder(PART_POWER, replicas)
             for number in range(1, devices + 1):
                 builder.add(STORAGE_IP, addresses.storage_port + offset, f"d{number}", zone=number)
             builder.rebalance()
-            builder.save(self.etc / f"{kind}.ring.gz")
+            for index in range(policies if kind == "object" else 1):
+                builder.save(self.etc / (f"{kind}-{index}.ring.gz" if index else f"{kind}.ring.gz"))
 
     def _write_confs(self, addresses: Addresses, passwords: Secrets) -> None:
         for offset, kind in enumerate(STORAGE_KINDS):
@@ -267,18 +276,19 @@ object_store_url = {addresses.url}
 """
 
 
-def _swift_conf() -> str:
+def _swift_conf(policies: Sequence[str]) -> str:
+    sections = "\n".join(
+        f"[storage-policy:{index}]\nname = {name}\npolicy_type = replication\n"
+        f"default = {'no' if index else 'yes'}\n"
+        for index, name in enumerate(policies)
+    )
     return f"""\
 # These two decide where every name is stored. Data written under one value is lost under another.
 [swift-hash]
 swift_hash_path_prefix = {secrets.token_hex(16)}
 swift_hash_path_suffix = {secrets.token_hex(16)}
 
-[storage-policy:0]
-name = standard
-policy_type = replication
-default = yes
-"""
+{sections}"""
 
 
 def _openrc(addresses: Addresses, passwords: Secrets) -> str:

@@ -60,6 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--replicas", type=int, metavar="N", help="copies of everything, at the first start (default: 1)"
     )
     parser.add_argument(
+        "--policy",
+        action="append",
+        metavar="NAME",
+        help="a storage policy, at the first start; may be repeated, the first is the default one "
+        "(default: standard)",
+    )
+    parser.add_argument(
         "--without",
         action="append",
         default=[],
@@ -113,7 +120,8 @@ def _prepare(options: argparse.Namespace) -> tuple[Installation, Addresses]:
     }
     addresses = dataclasses.replace(known, **given)
     if is_new:
-        installation.create(addresses, options.devices, options.replicas or min(options.devices, 3))
+        replicas = options.replicas or min(options.devices, 3)
+        installation.create(addresses, options.devices, replicas, options.policy or ["standard"])
     elif addresses != known:
         if addresses.storage_port != known.storage_port:
             raise ConfigError(
