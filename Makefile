@@ -17,7 +17,7 @@ CODE := miniswift middleware benchmarks tests bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # both environments install this checkout
-.PHONY: help serve test lint unit functional interop conformance cors faults crash scale bench clean
+.PHONY: help serve test lint unit functional interop conformance filters cors faults crash scale bench clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 /p' Makefile | awk '{printf "  %s %-11s", $$1, $$2; $$1=$$2=""; print}'
@@ -52,7 +52,10 @@ interop: .venv/.installed .venv-swift/.installed .venv-keystone/.installed ## th
 conformance: .venv/.installed .venv-conformance/.installed ## Swift's own functional tests; a selection by TESTS="-k copy"
 	.venv/bin/python -m tests.conformance.run $(TESTS)
 
-cors: .venv/.installed .venv-swift/.installed .venv-conformance/.installed ## Swift's browser tests of CORS, in Chromium
+filters: .venv/.installed .venv-swift/.installed .venv-conformance/.installed ## a real Swift's filters in the place of ours, under Swift's tests
+	.venv/bin/python -m tests.conformance.filters
+
+cors: .venv/.installed .venv-conformance/.installed ## Swift's browser tests of CORS, in Chromium
 	.venv/bin/python -m tests.conformance.cors
 
 faults: .venv/.installed ## what fails on three replicas, and what clients see of it: build/faults.md

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 from urllib.parse import quote
 
 from miniswift.config import Settings, option_names
-from miniswift.responses import Environ, Response
+from miniswift.responses import Environ, HTTPError
 from miniswift.wsgi import SYNC_KEY, from_wsgi, split_path
 
 Rules = TypeVar("Rules", bound=Settings)
@@ -67,11 +67,13 @@ def _options_of(prefix: str, conf: Mapping[str, str]) -> dict[str, str]:
     return {**conf, **own}
 
 
-def denied(environ: Environ, why: str) -> Response:
+def denied(environ: Environ, why: str) -> HTTPError:
     """The answer to a request that is refused: 403 to somebody known, 401 to anybody else."""
     # The proxy asks again with the container's list where there is one: often not the last word.
     logger.debug("%s %s refused: %s", environ["REQUEST_METHOD"], environ["PATH_INFO"], why)
-    return Response(403) if environ.get("REMOTE_USER") else Response(401, challenge(realm_of(environ)))
+    return (
+        HTTPError(403) if environ.get("REMOTE_USER") else HTTPError(401, None, challenge(realm_of(environ)))
+    )
 
 
 def challenge(realm: str) -> dict[str, str]:
@@ -99,7 +101,9 @@ def is_container_sync(environ: Environ) -> bool:
     """Whether the request proves to come from another cluster's container sync, the old way."""
     expected = environ.get(SYNC_KEY)
     given = environ.get("HTTP_X_CONTAINER_SYNC_KEY")
-    return bool(expected and given and "HTTP_X_TIMESTAMP" in environ and same_secret(expected, given))
+    return bool(
+        expected and given and "HTTP_X_TIMESTAMP" in environ and same_secret(expected, text_of(given))
+    )
 
 
 def same_secret(one: str, other: str) -> bool:

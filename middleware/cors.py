@@ -24,7 +24,7 @@ from urllib.parse import unquote
 from miniswift import info
 from miniswift.config import Settings, boolean, option, words
 from miniswift.responses import Environ, HeaderList, Headers, Response, StartResponse
-from miniswift.wsgi import INFO_CACHE, Request, WSGIApp, split_path
+from miniswift.wsgi import INFO_CACHE, Request, WSGIApp, split_path, to_wsgi
 
 # What a page may read of every answer; browsers show it little else.
 _ALWAYS_EXPOSED = (
@@ -176,7 +176,7 @@ def _has_container(path: str) -> bool:
 
 
 def _words(value: str | None) -> list[str]:
-    return value.split() if value else []
+    return to_wsgi(value).split() if value else []
 
 
 def _admit(headers: Headers, value: str) -> None:

@@ -34,7 +34,7 @@ from typing import Any
 
 from miniswift import info
 from miniswift.config import Settings, boolean, option, text, words
-from miniswift.responses import Environ, HeaderList, Response, StartResponse
+from miniswift.responses import Environ, HeaderList, HTTPError, StartResponse
 from miniswift.wsgi import (
     ACCESS_LOGGING,
     ACL,
@@ -209,7 +209,7 @@ class KeystoneAuth:
 
     # --- verdicts --------------------------------------------------------------------------------
 
-    def _authorize(self, identity: Identity, request: Any) -> Response | None:
+    def _authorize(self, identity: Identity, request: Any) -> HTTPError | None:
         """The verdict on `request` (ours or real Swift's): None, or the refusal."""
         environ: Environ = request.environ
         environ.pop(OWNER, None)  # a COPY asks twice, and may own only one of the two
@@ -219,7 +219,7 @@ class KeystoneAuth:
         try:
             names = Request(environ).split_path(1, 4, True)
         except ValueError:
-            return Response(404)
+            return HTTPError(404)
         _, account, container, obj = names
         self._note_domain(environ, names, identity)
 
@@ -248,12 +248,12 @@ class KeystoneAuth:
             return None
         return denied(environ, "neither a role nor the ACL allows it")
 
-    def _authorize_anonymous(self, request: Any) -> Response | None:
+    def _authorize_anonymous(self, request: Any) -> HTTPError | None:
         environ: Environ = request.environ
         try:
             _, account, _, obj = Request(environ).split_path(1, 4, True)
         except ValueError:
-            return Response(404)
+            return HTTPError(404)
         if environ["REQUEST_METHOD"] == "OPTIONS":
             return None
         if not account or self._resellers.prefix_of(account) is None:

@@ -26,7 +26,17 @@ from urllib.parse import quote, urlsplit
 from miniswift import info
 from miniswift.config import Settings, is_true, option, text
 from miniswift.responses import Environ, Response, StartResponse
-from miniswift.wsgi import ACL, AUTHORIZE, SOURCE, Request, WSGIApp, from_wsgi, make_subrequest, split_path
+from miniswift.wsgi import (
+    ACL,
+    AUTHORIZE,
+    SOURCE,
+    Request,
+    WSGIApp,
+    from_wsgi,
+    make_subrequest,
+    split_path,
+    to_wsgi,
+)
 
 from . import web_listing
 
@@ -61,9 +71,7 @@ class Web:
     def of(cls, container: info.ContainerInfo) -> Web:
         if container["status"] // 100 != 2:
             return cls()
-        meta = {
-            name: _text(value).strip() for name, value in container["meta"].items() if name.startswith("web-")
-        }
+        meta = {name: value.strip() for name, value in container["meta"].items() if name.startswith("web-")}
         return cls(
             meta.get("web-index", ""),
             meta.get("web-error", ""),
@@ -130,7 +138,7 @@ class _Site:
             return self._redirect()
         if not web.index:
             return self._listing("")
-        page = self._page(self._path + _wsgi(web.index))
+        page = self._page(self._path + to_wsgi(web.index))
         if page.status == 404:
             page.close()
             return self._listing("")
@@ -149,7 +157,7 @@ class _Site:
         page.close()
         if web.index:
             folder = self._path if self._path.endswith("/") else f"{self._path}/"
-            index = self._page(folder + _wsgi(web.index))
+            index = self._page(folder + to_wsgi(web.index))
             if index.status // 100 in (2, 3):
                 if folder == self._path:
                     return index
@@ -180,7 +188,7 @@ class _Site:
         """An error, as the site's own page if it has one."""
         if not self._web.error:
             return response
-        path = f"{self._container}/{response.status}{_wsgi(self._web.error)}"
+        path = f"{self._container}/{response.status}{to_wsgi(self._web.error)}"
         page = make_subrequest(self._environ, "GET", path, source=_SOURCE).call(self._app)
         if page.status // 100 != 2:
             page.close()
@@ -253,10 +261,6 @@ def _text(wsgi_string: str) -> str:
         return from_wsgi(wsgi_string)
     except UnicodeError:
         return wsgi_string.encode("latin-1", "replace").decode("utf-8", "replace")
-
-
-def _wsgi(value: str) -> str:
-    return value.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def filter_factory(global_conf: dict[str, str], **local_conf: str) -> Callable[[WSGIApp], StaticWeb]:

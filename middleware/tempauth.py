@@ -195,13 +195,13 @@ class TempAuth:
 
     # --- verdicts --------------------------------------------------------------------------------
 
-    def _authorize(self, request: Any) -> Response | None:
+    def _authorize(self, request: Any) -> HTTPError | None:
         """The verdict on `request` (ours or real Swift's): None, or the refusal."""
         environ: Environ = request.environ
         try:
             _, account, container, obj = Request(environ).split_path(1, 4, True)
         except ValueError:
-            return Response(404)
+            return HTTPError(404)
         prefix = self._resellers.prefix_of(account)
         if account is None or prefix is None:
             return denied(environ, "the account is not one of ours")
@@ -250,7 +250,7 @@ class TempAuth:
         if not stored:
             return False
         try:
-            acl = stored_account_acl(text_of(stored))
+            acl = stored_account_acl(stored)
         except ValueError as error:
             logger.warning("account ACL in %s is ignored: %s", environ["PATH_INFO"], error)
             return False
@@ -333,9 +333,9 @@ def _take_account_acl(environ: Environ) -> None:
         environ[_ACCOUNT_ACL_SYSMETA_KEY] = environ.pop(_ACCOUNT_ACL_KEY)
 
 
-def _bad_account_acl(environ: Environ, error: ValueError) -> Response:
+def _bad_account_acl(environ: Environ, error: ValueError) -> HTTPError:
     page = f"X-Account-Access-Control invalid: {error}\n\nInput: {text_of(environ[_ACCOUNT_ACL_KEY])}\n"
-    return Response(400, {"Content-Type": "text/plain; charset=UTF-8"}, page.encode("utf-8", "replace"))
+    return HTTPError(400, page.encode("utf-8", "replace"), {"Content-Type": "text/plain; charset=UTF-8"})
 
 
 def _is_in_container_acl(environ: Environ, groups: frozenset[str], obj: str | None) -> bool:
@@ -345,7 +345,7 @@ def _is_in_container_acl(environ: Environ, groups: frozenset[str], obj: str | No
     return not groups.isdisjoint(acl.groups)
 
 
-def _deny(request: Any) -> Response:
+def _deny(request: Any) -> HTTPError:
     return denied(request.environ, "the account is not one of ours")
 
 

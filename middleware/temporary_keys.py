@@ -21,7 +21,7 @@ from typing import Any
 
 from miniswift import info
 from miniswift.config import Settings, option, spaced_words
-from miniswift.responses import Environ, Response
+from miniswift.responses import Environ, HTTPError
 from miniswift.wsgi import WSGIApp, split_path
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def keys_of(environ: Environ, app: WSGIApp, source: str) -> list[Key]:
         (Scope.CONTAINER, info.get_container_info(environ, app, source)["meta"]),
     )
     return [
-        Key(meta[name].encode("latin-1"), scope)
+        Key(meta[name].encode("utf-8", "surrogateescape"), scope)
         for scope, meta in metas
         for name in _KEY_NAMES
         if meta.get(name)
@@ -112,17 +112,17 @@ class Signature:
         return None
 
 
-def authorize_within(scope: Scope, account: str, container: str) -> Callable[[Any], Response | None]:
+def authorize_within(scope: Scope, account: str, container: str) -> Callable[[Any], HTTPError | None]:
     """An authorize callable that allows everything in one account or container; names are WSGI strings."""
 
-    def authorize(request: Any) -> Response | None:
+    def authorize(request: Any) -> HTTPError | None:
         try:
             _, asked_account, asked_container, _ = split_path(request.environ["PATH_INFO"], 2, 4, True)
         except ValueError:
-            return Response(401)
+            return HTTPError(401)
         if asked_account == account and (scope is Scope.ACCOUNT or asked_container == container):
             return None
         logger.info("temporary access refused: the key is of another %s", scope.value)
-        return Response(401)
+        return HTTPError(401)
 
     return authorize

@@ -127,7 +127,7 @@ class VersionedWrites:
             is_on = is_on or not self._settings.allow_versioned_writes
         if not is_on or not place:
             return self._app(environ, start_response)
-        archive = _Archive(self._app, environ, unquoted(place).split("/")[0], container["write_acl"])
+        archive = _Archive(self._app, environ, unquoted(to_wsgi(place)).split("/")[0], container["write_acl"])
         if environ["REQUEST_METHOD"] == "PUT":
             archive.keep_current()
         elif container["sysmeta"].get("versions-mode") == "history":

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from miniswift.responses import Environ
-from miniswift.wsgi import CACHE, INFO_CACHE, WSGIApp, make_preauthed_subrequest, split_path
+from miniswift.wsgi import CACHE, INFO_CACHE, WSGIApp, as_text, make_preauthed_subrequest, split_path
 
 if TYPE_CHECKING:
     from miniswift.cluster import Policy
@@ -42,7 +42,7 @@ class Cors(TypedDict):
 
 
 class AccountInfo(TypedDict):
-    """An account as Swift's get_account_info has it; header values are WSGI strings."""
+    """An account as Swift's get_account_info has it; header values are text."""
 
     status: int
     container_count: int
@@ -55,7 +55,7 @@ class AccountInfo(TypedDict):
 
 
 class ContainerInfo(TypedDict):
-    """A container as Swift's get_container_info has it; header values are WSGI strings."""
+    """A container as Swift's get_container_info has it; header values are text."""
 
     status: int
     read_acl: str | None
@@ -77,7 +77,7 @@ class ContainerInfo(TypedDict):
 
 
 def cache_key(account: str, container: str | None = None) -> str:
-    """The key of an info dictionary in swift.infocache and in memcached; names are WSGI strings."""
+    """The key of an info dictionary in swift.infocache and in memcached; names are text."""
     return f"container/{account}/{container}" if container else f"account/{account}"
 
 
@@ -119,7 +119,7 @@ def container_info(status: int, headers: Mapping[str, str]) -> ContainerInfo:
         "sync_key": others.get("sync-key"),
         "object_count": _number(others.get("object-count")),
         "bytes": _number(others.get("bytes-used")),
-        "versions": headers.get("X-Versions-Location"),
+        "versions": as_text(headers.get("X-Versions-Location", "")) or None,
         "storage_policy": headers.get("X-Backend-Storage-Policy-Index", "0"),
         "cors": {
             "allow_origin": meta.get("access-control-allow-origin"),
@@ -139,15 +139,15 @@ def container_info(status: int, headers: Mapping[str, str]) -> ContainerInfo:
 def _sort_headers(
     headers: Mapping[str, str], prefix: str
 ) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-    """(metadata, sysmeta, the rest with `prefix`), names lower-case and without their prefixes."""
+    """(metadata, sysmeta, the rest with `prefix`) as text, names lower-case and without their prefixes."""
     meta: dict[str, str] = {}
     sysmeta: dict[str, str] = {}
     others: dict[str, str] = {}
     for name, value in headers.items():
-        short = name.lower()
+        short = as_text(name).lower()
         if not short.startswith(prefix):
             continue
-        short = short[len(prefix) :]
+        short, value = short[len(prefix) :], as_text(value)
         if short.startswith("meta-"):
             meta[short[5:]] = value
         elif short.startswith("sysmeta-"):
@@ -159,6 +159,18 @@ def _sort_headers(
 
 def _number(value: str | None) -> int:
     return int(value) if value else 0
+
+
+def _with_numbers(info: Any) -> Any:
+    """An info as we make it, of one that a real Swift made, or that went through JSON."""
+    policies = info.get("storage_policies")
+    if any(type(index) is str for index in policies or ()):
+        info["storage_policies"] = {int(index): numbers for index, numbers in policies.items()}
+    if type(info.get("bytes")) is not int:
+        for name in ("container_count", "total_object_count", "object_count", "bytes"):
+            if name in info:
+                info[name] = _number(info[name])
+    return info
 
 
 # --- what filters call -------------------------------------------------------------------------------
@@ -180,9 +192,9 @@ def get_container_info(environ: Environ, app: WSGIApp, swift_source: str | None 
 
 def _get_info(environ: Environ, app: WSGIApp, account: str, container: str | None, source: str | None) -> Any:
     cached = environ.setdefault(INFO_CACHE, {})
-    key = cache_key(account, container)
+    key = cache_key(as_text(account), container and as_text(container))
     if key in cached:
-        return cached[key]
+        return _with_numbers(cached[key])
     path = f"/v1/{account}/{container}" if container else f"/v1/{account}"
     request = make_preauthed_subrequest(environ, "HEAD", path, source=source or "GET_INFO")
     request.environ[INFO_ONLY] = True
@@ -249,6 +261,7 @@ class InfoCache:
         memcache = environ.get(CACHE)
         info = memcache.get(key) if memcache else None
         if info:
+            info = _with_numbers(info)
             self._remember(key, info, self._versions.read(key), self.LOCAL_TTL_WITH_MEMCACHED_S)
             environ.setdefault(INFO_CACHE, {})[key] = info
         return info

@@ -12,12 +12,19 @@ import logging.handlers
 import os
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 # The transaction of the green thread at work; greenlets carry contexts of their own.
 trans_id: contextvars.ContextVar[str] = contextvars.ContextVar("trans_id", default="")
 
 # Access logs go through this logger, so that they can be sent elsewhere or switched off.
 ACCESS_LOGGER = "miniswift.access"
+
+
+if TYPE_CHECKING:
+    _Adapter = logging.LoggerAdapter[logging.Logger]
+else:  # Python 3.10 cannot subscript it
+    _Adapter = logging.LoggerAdapter
 
 
 class TransactionFormatter(logging.Formatter):
@@ -30,6 +37,20 @@ class TransactionFormatter(logging.Formatter):
         line = super().format(record).replace("\n", "#012")
         current = trans_id.get()
         return f"{line} (txn: {current})" if current and current not in line else line
+
+
+class FilterLogger(_Adapter):
+    """What Swift's filters expect of an application's logger: a log, and counters.
+
+    We keep no counters for them.
+    """
+
+    thread_locals: tuple[object, ...] = ()  # which they hand from thread to thread; ours are contextvars
+
+    def _ignore(self, *_values: object, **_options: object) -> None:
+        pass
+
+    increment = decrement = update_stats = timing = timing_since = transfer_rate = _ignore
 
 
 def setup(conf: Mapping[str, str], name: str = "miniswift") -> None:

@@ -62,18 +62,31 @@ def load_app(conf_file: str | Path, name: str = "main", global_conf: dict[str, s
 def _compose(app_context: Any, filter_contexts: list[Any], file: str) -> WSGIApp:
     final = _create(app_context, file)
     app: WSGIApp = final
+    logging_app: Any = None
     made: list[Any] = []
     for context in reversed(filter_contexts):
-        app = _create(context, file)(app)
-        made.append(app)
-    for part in [*made, final]:
-        # Swift's filters look for these on themselves; an application without attributes goes without.
-        if hasattr(part, "__dict__"):
-            part._pipeline = [*reversed(made), final]
-            part._pipeline_final_app = final
-            part._pipeline_request_logging_app = app
+        make_filter = _create(context, file)
+        if logging_app is None and _filter_name(context) == "proxy_logging":
+            logging_app = make_filter(final)
+            _introduce([logging_app, final], logging_app)
+        app = make_filter(app)
+        made.insert(0, app)
+    _introduce([*made, final], logging_app or final)
     logger.debug("pipeline of %s: %s", file, " ".join(map(_filter_name, filter_contexts)))
     return app
+
+
+def _introduce(pipeline: list[Any], logging_app: Any) -> None:
+    """Tell each part what Swift's filters look for on themselves: who else is there.
+
+    They send their own questions about accounts and containers to `logging_app`: the proxy with nothing but
+    an access log in front, so that no filter changes what they ask for.
+    """
+    for part in pipeline:
+        if hasattr(part, "__dict__"):  # an application without attributes goes without
+            part._pipeline = pipeline
+            part._pipeline_final_app = pipeline[-1]
+            part._pipeline_request_logging_app = logging_app
 
 
 def _create(context: Any, file: str) -> Any:

@@ -245,7 +245,10 @@ def _error_page(status: int) -> bytes:
 
 
 class HTTPError(Exception):
-    """Raised to answer a request at once with a status, and a page or a plain message as its body."""
+    """Raised to answer a request at once with a status, and a page or a plain message as its body.
+
+    It is a WSGI application too: what an authorize callable returns, Swift's filters may call or raise.
+    """
 
     def __init__(
         self,
@@ -256,6 +259,9 @@ class HTTPError(Exception):
         super().__init__(status, message)
         self.status = status
         self.response = Response(status, Headers(headers), message)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        return self.response(environ, start_response)
 
 
 def close_body(body: Iterable[bytes]) -> None:

@@ -103,6 +103,13 @@ def from_wsgi(wsgi_string: str) -> str:
     return wsgi_string if wsgi_string.isascii() else wsgi_string.encode("latin-1").decode("utf-8")
 
 
+def as_text(wsgi_string: str) -> str:
+    """As `from_wsgi`, for any bytes: what is no UTF-8 becomes surrogates, which `to_wsgi` undoes."""
+    if wsgi_string.isascii():
+        return wsgi_string
+    return wsgi_string.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
 # What most paths consist of, and no kind of quoting changes: seeing that takes a tenth of `quote`'s time.
 _needs_no_quoting = re.compile(r"[\w./~-]*", re.ASCII).fullmatch
 
@@ -282,7 +289,7 @@ class Request:
     def host_url(self) -> str:
         environ = self.environ
         host = environ.get("HTTP_HOST") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
-        scheme: str = environ["wsgi.url_scheme"]
+        scheme: str = environ.get("wsgi.url_scheme", "http")  # subrequests of Swift's filters lack it
         return f"{scheme}://{host.removesuffix(_DEFAULT_PORTS.get(scheme, ''))}"
 
     def split_path(

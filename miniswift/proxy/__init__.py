@@ -20,6 +20,7 @@ from miniswift.cluster import Cluster
 from miniswift.config import is_true
 from miniswift.errors import BadRequestBody, ClientDisconnected, ClientTimeout, ConfigError
 from miniswift.info import InfoCache
+from miniswift.logs import FilterLogger
 from miniswift.proxy import capabilities
 from miniswift.proxy.account import AccountController
 from miniswift.proxy.container import ContainerController
@@ -81,7 +82,7 @@ class Application:
         }
         capabilities.register(settings, cluster)
         # Names that Swift's filters look for on the last application of a pipeline.
-        self.logger = logger
+        self.logger = FilterLogger(logger)
         self.recheck_account_existence = settings.recheck_account_existence
         self.recheck_container_existence = settings.recheck_container_existence
         self.cors_allow_origin = settings.cors_allow_origin

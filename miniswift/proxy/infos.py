@@ -13,7 +13,7 @@ from miniswift.info import AccountInfo, ContainerInfo, InfoCache, account_info, 
 from miniswift.proxy.settings import ProxySettings
 from miniswift.responses import Environ, Headers, Response
 from miniswift.timestamp import Timestamp
-from miniswift.wsgi import INFO_CACHE, TRANS_ID, to_wsgi
+from miniswift.wsgi import INFO_CACHE, TRANS_ID
 
 MISSING_TTL_FACTOR = 0.1  # what is missing may be made any moment, by somebody on another host too
 
@@ -32,7 +32,7 @@ class Infos:
 
     def account(self, environ: Environ, account: str) -> AccountInfo:
         """The account's info; names here and below are text."""
-        key = cache_key(to_wsgi(account))
+        key = cache_key(account)
         info: AccountInfo | None = environ.get(INFO_CACHE, {}).get(key) or self._cache.get(key, environ)
         if info is None:
             version = self._cache.version(key)
@@ -45,7 +45,7 @@ class Infos:
 
     def container(self, environ: Environ, account: str, container: str) -> ContainerInfo:
         """The container's info; status 404 also when its account does not exist."""
-        key = cache_key(to_wsgi(account), to_wsgi(container))
+        key = cache_key(account, container)
         info: ContainerInfo | None = environ.get(INFO_CACHE, {}).get(key) or self._cache.get(key, environ)
         if info is None:
             if not self.account_exists(environ, account):
@@ -66,17 +66,17 @@ class Infos:
 
     def account_version(self, account: str) -> int:
         """To be read before an account is asked for on a client's behalf, and handed to note_account."""
-        return self._cache.version(cache_key(to_wsgi(account)))
+        return self._cache.version(cache_key(account))
 
     def container_version(self, account: str, container: str) -> int:
-        return self._cache.version(cache_key(to_wsgi(account), to_wsgi(container)))
+        return self._cache.version(cache_key(account, container))
 
     def note_account(self, environ: Environ, account: str, response: Response, version: int) -> AccountInfo:
         """Remember what an account's GET or HEAD said."""
         info = account_info(response.status, response.headers, self._cluster.policies)
         if response.headers.get("X-Account-Status", "").lower() == "deleted":
             info["status"] = 410
-        key = cache_key(to_wsgi(account))
+        key = cache_key(account)
         self._cache.set(key, info, version, _ttl(info["status"], self._account_ttl_s), environ)
         return info
 
@@ -85,15 +85,15 @@ class Infos:
     ) -> ContainerInfo:
         """Remember what a container's GET or HEAD said."""
         info = container_info(response.status, response.headers)
-        key = cache_key(to_wsgi(account), to_wsgi(container))
+        key = cache_key(account, container)
         self._cache.set(key, info, version, _ttl(info["status"], self._container_ttl_s), environ)
         return info
 
     def forget_account(self, environ: Environ, account: str) -> None:
-        self._cache.forget(cache_key(to_wsgi(account)), environ)
+        self._cache.forget(cache_key(account), environ)
 
     def forget_container(self, environ: Environ, account: str, container: str) -> None:
-        self._cache.forget(cache_key(to_wsgi(account), to_wsgi(container)), environ)
+        self._cache.forget(cache_key(account, container), environ)
 
 
 def _head(environ: Environ, part: int, path: str) -> BackendRequest:

@@ -110,9 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--key", default="testing", help="there (default: %(default)s)")
     parser.add_argument(
         "--swifts",
-        default="slo symlink",
+        default="",
         metavar="NAMES",
-        help="filters of a real Swift's to add, for what the tests need (default: %(default)s)",
+        help="filters of a real Swift's in the place of ours, e.g. 'slo symlink'",
     )
     parser.add_argument("--suite-python", type=Path, default=Suite.python, help=argparse.SUPPRESS)
     parser.add_argument("--suite-source", type=Path, default=Suite.source, help=argparse.SUPPRESS)

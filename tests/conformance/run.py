@@ -77,7 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dir", type=Path, help="a folder on a file system with large extended attributes")
     parser.add_argument("--workers", type=int, default=2, help="of miniswift serve (default: 2)")
     parser.add_argument(
-        "--swifts", default="", metavar="NAMES", help="filters of a real Swift's to add, e.g. 'slo symlink'"
+        "--swifts",
+        default="",
+        metavar="NAMES",
+        help="filters of a real Swift's in the place of ours, e.g. 'slo symlink'",
     )
     parser.add_argument("--results", type=Path, default=CHECKOUT / "build/conformance")
     parser.add_argument("--suite-python", type=Path, default=Suite.python, help="what runs the tests")

@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from miniswift.pipeline import read_section
 from tests.conformance.auth import Auth
 from tests.functional.client import Client
 from tests.functional.cluster import ServeProcess, made_root, set_options
@@ -35,24 +34,12 @@ def make_accounts(store: ServeProcess, auth: Auth) -> None:
             assert client.post().status == 204
 
 
-# Where each of Swift's filters stands: in front of what.
-_SWIFTS_PLACES = {
-    "slo": " dlo ",
-    "versioned_writes": " proxy-logging proxy-server",
-    "symlink": " proxy-logging proxy-server",
-}
-
-
 def use_swifts_filters(store: ServeProcess, names: Sequence[str]) -> None:
-    """Put filters of a real Swift into the stopped store's pipeline: it then runs where that is installed."""
+    """Put filters of a real Swift in the place of ours: the stopped store then runs where Swift is."""
     conf = store.root / "etc/proxy-server.conf"
-    pipeline = " ".join(read_section(conf, "pipeline:main")["pipeline"].split())
     for name in names:
-        place = _SWIFTS_PLACES[name]
-        pipeline = pipeline.replace(place, f" {name}{place}")
         factory = f"swift.common.middleware.{name}:filter_factory"
-        set_options(conf, f"filter:{name}", **{"paste.filter_factory": factory})
-    set_options(conf, "pipeline:main", pipeline=pipeline)
+        set_options(conf, f"filter:{name}", use=None, **{"paste.filter_factory": factory})
     if names:
         store.command[0] = str(SWIFT_BIN / "miniswift")
 

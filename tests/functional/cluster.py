@@ -190,15 +190,21 @@ def add_user(root: Path, name: str, project: str, role: str, password: str) -> N
     subprocess.run(list(map(str, command)), input=f"{password}\n", text=True, check=True, capture_output=True)
 
 
-def set_options(conf: Path, section: str, **options: str) -> None:
-    """Change a conf file as an operator with an editor does; a section that is missing is added."""
+def set_options(conf: Path, section: str, **options: str | None) -> None:
+    """Change a conf file as an operator with an editor does; a section that is missing is added.
+
+    An option that is None is removed.
+    """
     parser = configparser.RawConfigParser(default_section="no section is one")
     parser.optionxform = str  # type: ignore[assignment, method-assign]  # SERVICE_… is not service_…
     parser.read(conf)
     if not parser.has_section(section):
         parser.add_section(section)
     for name, value in options.items():
-        parser.set(section, name, value)
+        if value is None:
+            parser.remove_option(section, name)
+        else:
+            parser.set(section, name, value)
     with conf.open("w") as file:
         parser.write(file)
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
 
 from miniswift import concurrency
+from miniswift.cluster import Policy
 from miniswift.info import (
     InfoCache,
     VersionTable,
     account_info,
     container_info,
+    get_account_info,
     get_container_info,
     get_swift_info,
     register_swift_info,
 )
 from miniswift.responses import Headers, Response
-from miniswift.wsgi import blank_environ
+from miniswift.wsgi import CACHE, INFO_CACHE, blank_environ
 
 
 class Memcache:
@@ -144,3 +147,25 @@ def test_disallowed_sections_are_for_the_admin():
     assert get_swift_info(disallowed=("a_filter.hidden",))["a_filter"] == {"shown": 1}
     assert "a_filter" not in get_swift_info(disallowed=("a_filter",))
     assert get_swift_info(admin=True)["a_filter"] == {"shown": 1, "hidden": 2}
+
+
+def test_infos_are_text_as_in_swift():
+    headers = Headers({"X-Account-Meta-Temp-Url-Key": "cl\xc3\xa9", "X-Account-Meta-Odd": "\xff"})
+    assert account_info(200, headers)["meta"] == {"temp-url-key": "clé", "odd": "\udcff"}
+
+
+def test_an_info_that_a_real_swift_left_in_the_environ_is_found_by_its_text_and_has_numbers():
+    environ = blank_environ("/v1/AUTH_%C3%A9", "GET", {})
+    policies = {"1": {"bytes": 3}}
+    swifts = {"status": 200, "container_count": None, "bytes": "12", "storage_policies": policies}
+    environ[INFO_CACHE] = {"account/AUTH_é": swifts}
+    info = get_account_info(environ, lambda *_: pytest.fail("nobody need be asked"))
+    assert (info["bytes"], info["container_count"]) == (12, 0)
+    assert info["storage_policies"] == {1: {"bytes": 3}}
+
+
+def test_policies_are_numbers_again_after_memcached():
+    cache, memcache = InfoCache(), Memcache()
+    info = account_info(200, Headers(), [Policy(1, "gold")])
+    memcache.set("account/a", json.loads(json.dumps(info)))
+    assert cache.get("account/a", {CACHE: memcache}) == info

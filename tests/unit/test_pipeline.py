@@ -148,6 +148,18 @@ def test_cors_takes_the_options_of_the_proxy(conf, tmp_path):
     assert answer.headers["Access-Control-Allow-Origin"] == "http://page"
 
 
+def test_filters_ask_about_containers_behind_the_innermost_access_log(conf, tmp_path):
+    text = PROXY.replace("= healthcheck proxy-server", "= proxy-logging domain proxy-logging proxy-server")
+    text += "[filter:proxy-logging]\nuse = egg:swift#proxy_logging\n"
+    text += "[filter:domain]\nuse = egg:swift#domain_remap\nstorage_domain = example.com\n"
+    app = load_app(conf(text.format(swift_dir=swift_dir(tmp_path), option="")))
+    inner = app._pipeline_request_logging_app
+    names = [type(part).__module__.rpartition(".")[2] for part in inner._pipeline]
+    assert names == ["proxy_logging", "proxy"]
+    assert inner._pipeline[-1] is app._pipeline_final_app
+    app._pipeline_final_app.logger.increment("account.info.infocache.hit")  # which they do there
+
+
 def test_a_bad_value_is_reported_with_file_section_and_option(conf, tmp_path):
     with pytest.raises(ConfigError) as caught:
         load_app(conf(PROXY.format(swift_dir=swift_dir(tmp_path), option="node_timeout = soon")))

@@ -203,6 +203,14 @@ def test_a_file_is_sent_from_offset_to_length(file, arguments, content):
     assert body.sent == len(content)
 
 
+def test_a_refusal_may_be_called_or_raised():
+    """As Swift's filters do with what an authorize callable returns."""
+    refusal = HTTPError(403)
+    assert serve(refusal)[0] == "403 Forbidden"
+    with pytest.raises(HTTPError):
+        raise refusal
+
+
 def test_a_file_tells_once_how_much_was_sent(file):
     told = []
     body = FileBody(file, block_size=4)
