@@ -30,6 +30,16 @@ STORAGE_IP = "127.0.0.1"  # the storage protocol knows no users: it is never off
 STORAGE_KINDS = ("object", "container", "account")  # in the order of Swift's ports: 6200, 6201, 6202
 
 
+_OBJECT_DAEMONS = """
+[object-updater]
+interval = 2
+
+[object-expirer]
+interval = 30
+tasks_per_second = 200
+"""
+
+
 @dataclasses.dataclass(frozen=True)
 class Addresses:
     """Where the services of an installation listen."""
@@ -230,7 +240,7 @@ use = egg:swift#symlink
 """
 
     def _storage_conf(self, kind: str, port: int) -> str:
-        daemon = "\n[object-updater]\ninterval = 2\n" if kind == "object" else ""
+        daemons = _OBJECT_DAEMONS if kind == "object" else ""
         return f"""\
 [DEFAULT]
 bind_ip = {STORAGE_IP}
@@ -248,7 +258,7 @@ log_requests = false
 
 [filter:healthcheck]
 use = egg:swift#healthcheck
-{daemon}"""
+{daemons}"""
 
     def _identity_conf(self, addresses: Addresses) -> str:
         return f"""\

@@ -180,10 +180,15 @@ def section_names(conf_file: str | Path) -> list[str]:
     return _parsed(conf_file).sections()
 
 
-def read_section(conf_file: str | Path, section: str = "DEFAULT") -> dict[str, str]:
-    """The options of one section (with those of [DEFAULT]) as text. Raises ConfigError."""
+def read_section(
+    conf_file: str | Path, section: str = "DEFAULT", *, is_optional: bool = False
+) -> dict[str, str]:
+    """The options of one section (with those of [DEFAULT]) as text. Raises ConfigError.
+
+    One that `is_optional` and missing has those of [DEFAULT].
+    """
     parser = _parsed(conf_file)
-    if section == "DEFAULT":
+    if section == "DEFAULT" or (is_optional and not parser.has_section(section)):
         return dict(parser.defaults())
     if not parser.has_section(section):
         raise ConfigError("this section is missing", file=str(conf_file), section=section)
@@ -192,9 +197,8 @@ def read_section(conf_file: str | Path, section: str = "DEFAULT") -> dict[str, s
 
 def read_settings(table: type[S], conf_file: str | Path, section: str) -> S:
     """A section's table, of [DEFAULT] alone where a file lacks the section. Raises ConfigError."""
-    named = section if section in section_names(conf_file) else "DEFAULT"
-    with reading(str(conf_file), named):
-        return table.from_conf(read_section(conf_file, named))
+    with reading(str(conf_file), section):
+        return table.from_conf(read_section(conf_file, section, is_optional=True))
 
 
 def _parsed(conf_file: str | Path) -> configparser.RawConfigParser:

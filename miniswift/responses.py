@@ -260,6 +260,10 @@ class HTTPError(Exception):
         self.status = status
         self.response = Response(status, Headers(headers), message)
 
+    @property
+    def headers(self) -> Headers:
+        return self.response.headers
+
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         return self.response(environ, start_response)
 

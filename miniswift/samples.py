@@ -192,13 +192,20 @@ def _swift() -> list[Section]:
 def samples() -> dict[str, str]:
     """File name → text, for every sample."""
     updater = Section("object-updater", (), ("miniswift.daemons.updater:UpdaterSettings",))
+    expirer = Section(
+        "object-expirer",
+        (),
+        ("miniswift.daemons.expirer:ExpirerSettings",),
+        "On one node of a cluster; delay_reaping_ACCOUNT and delay_reaping_ACCOUNT/CONTAINER (seconds) keep "
+        "what has expired there a while longer on disk.",
+    )
     files = {
         "account-server.conf": _storage("account", 6202, "miniswift.storage:StorageSettings"),
         "container-server.conf": _storage(
             "container", 6201, "miniswift.storage.container_server:ContainerSettings"
         ),
         "object-server.conf": _storage(
-            "object", 6200, "miniswift.storage.object_server:ObjectSettings", updater
+            "object", 6200, "miniswift.storage.object_server:ObjectSettings", updater, expirer
         ),
         "identity.conf": _identity(),
         "proxy-server.conf": _proxy(),

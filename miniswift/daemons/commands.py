@@ -55,6 +55,11 @@ KINDS = (
         "deliver what servers could not tell containers, and what containers could not tell accounts",
         {"object-updater": "miniswift.daemons.updater:make_updater"},
     ),
+    Kind(
+        "expirer",
+        "remove the objects whose time (X-Delete-At) has come",
+        {"object-expirer": "miniswift.daemons.expirer:make_expirer"},
+    ),
 )
 NAMES = tuple(kind.name for kind in KINDS)
 
