@@ -1,4 +1,4 @@
-"""An object's last second: readers miss it at once, the disk and the listing after one pass of the expirer."""
+"""An object's last second: readers miss it at once, disk and listing after one pass of the expirer."""
 
 from __future__ import annotations
 
