@@ -30,14 +30,26 @@ STORAGE_IP = "127.0.0.1"  # the storage protocol knows no users: it is never off
 STORAGE_KINDS = ("object", "container", "account")  # in the order of Swift's ports: 6200, 6201, 6202
 
 
-_OBJECT_DAEMONS = """
+# What each server's daemons are told: one machine has few objects, and its user is waiting.
+_DAEMONS = {
+    "object": """
 [object-updater]
 interval = 2
 
 [object-expirer]
 interval = 30
 tasks_per_second = 200
-"""
+
+[object-auditor]
+interval = 3600
+""",
+    "container": """
+[container-auditor]
+""",
+    "account": """
+[account-auditor]
+""",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,7 +252,6 @@ use = egg:swift#symlink
 """
 
     def _storage_conf(self, kind: str, port: int) -> str:
-        daemons = _OBJECT_DAEMONS if kind == "object" else ""
         return f"""\
 [DEFAULT]
 bind_ip = {STORAGE_IP}
@@ -258,7 +269,7 @@ log_requests = false
 
 [filter:healthcheck]
 use = egg:swift#healthcheck
-{daemons}"""
+{_DAEMONS[kind]}"""
 
     def _identity_conf(self, addresses: Addresses) -> str:
         return f"""\

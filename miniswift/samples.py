@@ -199,13 +199,23 @@ def samples() -> dict[str, str]:
         "On one node of a cluster; delay_reaping_ACCOUNT and delay_reaping_ACCOUNT/CONTAINER (seconds) keep "
         "what has expired there a while longer on disk.",
     )
+    auditor = Section("object-auditor", (), ("miniswift.daemons.auditor:AuditorSettings",))
+    account_auditor, container_auditor = (
+        Section(f"{kind}-auditor", (), (f"miniswift.daemons.database_auditor:{kind.title()}AuditorSettings",))
+        for kind in ("account", "container")
+    )
     files = {
-        "account-server.conf": _storage("account", 6202, "miniswift.storage:StorageSettings"),
+        "account-server.conf": _storage(
+            "account", 6202, "miniswift.storage:StorageSettings", account_auditor
+        ),
         "container-server.conf": _storage(
-            "container", 6201, "miniswift.storage.container_server:ContainerSettings"
+            "container",
+            6201,
+            "miniswift.storage.container_server:ContainerSettings",
+            container_auditor,
         ),
         "object-server.conf": _storage(
-            "object", 6200, "miniswift.storage.object_server:ObjectSettings", updater, expirer
+            "object", 6200, "miniswift.storage.object_server:ObjectSettings", updater, expirer, auditor
         ),
         "identity.conf": _identity(),
         "proxy-server.conf": _proxy(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from miniswift import daemons, logs
@@ -25,27 +25,27 @@ class Kind:
 
     name: str
     help: str
-    parts: Mapping[str, str]  # section of a conf file → module:function that makes the daemon of such a file
+    # Sections of conf files, and the module:function that makes a daemon of such a file.
+    parts: Sequence[tuple[str, str]]
 
-    def make(self, conf: str | Path, section: str) -> Daemon:
-        """The daemon of a section. Raises ConfigError."""
-        module, _, function = self.parts[section].partition(":")
-        maker: Callable[[str], Daemon] = getattr(importlib.import_module(module), function)
-        return maker(str(conf))
+    @property
+    def sections(self) -> list[str]:
+        return list(dict(self.parts))
 
     def of_root(self, root: Path) -> list[Daemon]:
         """The daemons of an installation. Raises ConfigError."""
-        return [self.make(_conf_of(root, section), section) for section in self.parts]
+        return [_make(_conf_of(root, section), function) for section, function in self.parts]
 
     def of_confs(self, confs: Sequence[Path]) -> list[Daemon]:
         """A daemon for each of our sections in the files. Raises ConfigError."""
         made = []
         for conf in confs:
-            found = [section for section in self.parts if section in section_names(conf)]
+            named = section_names(conf)
+            found = [_make(conf, function) for section, function in self.parts if section in named]
             if not found:
-                sections = " or ".join(f"[{section}]" for section in self.parts)
+                sections = " or ".join(f"[{section}]" for section in self.sections)
                 raise ConfigError(f"has no section {sections}, which the {self.name} needs", file=str(conf))
-            made += [self.make(conf, section) for section in found]
+            made += found
         return made
 
 
@@ -53,12 +53,22 @@ KINDS = (
     Kind(
         "updater",
         "deliver what servers could not tell containers, and what containers could not tell accounts",
-        {"object-updater": "miniswift.daemons.updater:make_updater"},
+        [("object-updater", "miniswift.daemons.updater:make_updater")],
     ),
     Kind(
         "expirer",
         "remove the objects whose time (X-Delete-At) has come",
-        {"object-expirer": "miniswift.daemons.expirer:make_expirer"},
+        [("object-expirer", "miniswift.daemons.expirer:make_expirer")],
+    ),
+    Kind(
+        "auditor",
+        "look for damaged objects and databases, and quarantine them",
+        [
+            ("account-auditor", "miniswift.daemons.database_auditor:make_account_auditor"),
+            ("container-auditor", "miniswift.daemons.database_auditor:make_container_auditor"),
+            ("object-auditor", "miniswift.daemons.auditor:make_zero_byte_auditor"),
+            ("object-auditor", "miniswift.daemons.auditor:make_auditor"),
+        ],
     ),
 )
 NAMES = tuple(kind.name for kind in KINDS)
@@ -74,7 +84,7 @@ def add_arguments(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
             type=Path,
             metavar="CONF",
             help="the stand-alone server's conf file, with a section "
-            + " or ".join(f"[{section}]" for section in kind.parts),
+            + " or ".join(f"[{section}]" for section in kind.sections),
         )
         parser.add_argument(
             "--root",
@@ -91,7 +101,7 @@ def add_arguments(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
 def run(options: argparse.Namespace) -> int:
     """Run a daemon until SIGTERM, or once; the exit status. Raises ConfigError."""
     kind: Kind = options.kind
-    confs = options.conf or [_conf_of(options.root, section) for section in kind.parts]
+    confs = options.conf or [_conf_of(options.root, section) for section in kind.sections]
     logs.setup(read_section(confs[0]) | ({"log_level": "DEBUG"} if options.verbose else {}), kind.name)
     made = kind.of_confs(options.conf) if options.conf else kind.of_root(options.root)
     if not options.once:
@@ -106,6 +116,12 @@ def run_of_root(kind: Kind, root: Path) -> None:
     """Run an installation's daemon until SIGTERM: the main of a child process."""
     restart_hub_after_fork()
     daemons.run_forever(kind.of_root(root))
+
+
+def _make(conf: Path, function: str) -> Daemon:
+    module, _, name = function.partition(":")
+    maker: Callable[[str], Daemon] = getattr(importlib.import_module(module), name)
+    return maker(str(conf))
 
 
 def _conf_of(root: Path, section: str) -> Path:

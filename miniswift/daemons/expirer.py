@@ -25,10 +25,11 @@ from urllib.parse import unquote
 
 from miniswift.backend import BackendRequest, Transport, TransportError
 from miniswift.cluster import Cluster
-from miniswift.concurrency import GreenPool, sleep
+from miniswift.concurrency import GreenPool
 from miniswift.config import count, option, positive, reading, seconds, text
 from miniswift.daemons import Daemon
 from miniswift.daemons.internal_client import InternalClient, Refused
+from miniswift.daemons.pace import Pace
 from miniswift.errors import ConfigError
 from miniswift.pipeline import read_section, read_settings
 from miniswift.responses import Headers
@@ -110,6 +111,7 @@ class Expirer(Daemon):
         self._transport = transport
         self._delays = delays or {}
         self._clock = clock
+        self._pace = Pace(settings.tasks_per_second)
         self._expired = self._failed = 0
 
     def run_once(self) -> str:
@@ -118,9 +120,8 @@ class Expirer(Daemon):
         for task in in_turns(self._due(), self._settings.round_robin_task_cache_size):
             if self.is_stopping:
                 break
+            self._pace.wait()
             pool.spawn_n(self._work_on, task)
-            if self._settings.tasks_per_second:
-                sleep(1 / self._settings.tasks_per_second)
             self.progress("%d objects expired, %d not yet", self._expired, self._failed)
         pool.waitall()
         logger.debug("%d objects expired, %d could not be removed", self._expired, self._failed)

@@ -21,7 +21,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -31,6 +31,7 @@ from miniswift.cluster import Cluster, Policy
 from miniswift.concurrency import GreenPool, pause
 from miniswift.config import is_true, option, positive, seconds
 from miniswift.daemons import Daemon
+from miniswift.daemons.devices import Devices, databases
 from miniswift.errors import MiniswiftError
 from miniswift.pipeline import read_settings
 from miniswift.responses import Headers, Response
@@ -62,9 +63,7 @@ class Updater(Daemon):
 
     def __init__(self, settings: UpdaterSettings, cluster: Cluster, transport: Transport) -> None:
         super().__init__(settings.interval)
-        self._devices = Path(settings.devices)
-        self._mount_check = settings.mount_check
-        self._missing: set[Path] = set()
+        self._devices = Devices(settings)
         self._objects = ObjectUpdates(cluster, transport, settings.concurrency, lambda: self.is_stopping)
         self._containers = ContainerReports(cluster, transport, lambda: self.is_stopping)
 
@@ -74,7 +73,7 @@ class Updater(Daemon):
 
     def run_once(self) -> str:
         delivered = failed = reported = 0
-        for device in self._mounted_devices():
+        for device in self._devices.mounted():
             try:
                 done, left = self._objects.deliver_all(device)
                 delivered, failed = delivered + done, failed + left
@@ -84,14 +83,6 @@ class Updater(Daemon):
         logger.debug("%d containers had news for their accounts", reported)
         counts = ((delivered, "updates delivered"), (failed, "not yet"))
         return ", ".join(f"{count} {what}" for count, what in counts if count)
-
-    def _mounted_devices(self) -> list[Path]:
-        folders = _folders(self._devices)
-        missing = {folder for folder in folders if self._mount_check and not folder.is_mount()}
-        for folder in sorted(missing - self._missing):
-            logger.warning("device %s is not mounted; its updates wait", folder)
-        self._missing = missing
-        return [folder for folder in folders if folder not in missing]
 
 
 class ObjectUpdates:
@@ -220,7 +211,7 @@ class ContainerReports:
         known = self._in_order.get(device, {})
         in_order = self._in_order[device] = {}
         out_of_reach: set[str] = set()  # accounts whose other containers need not be tried now
-        for db_file in _databases(device / "containers"):
+        for db_file in databases(device / "containers"):
             if self._should_stop():
                 break
             # Read before the database, so that a change in between is looked at again.
@@ -329,21 +320,6 @@ def _ask(transport: Transport, node: Node, request: BackendRequest) -> Response 
         logger.warning("update to %s:%d/%s: %s", node.ip, node.port, node.device, error)
         return None
     return response
-
-
-def _folders(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if path.is_dir())
-    except OSError:
-        return []
-
-
-def _databases(containers: Path) -> Iterator[str]:
-    """Every database below `<device>/containers`: <partition>/<suffix>/<hash>/<hash>.db."""
-    for partition in _folders(containers):
-        for suffix in _folders(partition):
-            for folder in _folders(suffix):
-                yield f"{folder}/{folder.name}.db"
 
 
 def _remove(path: str) -> None:

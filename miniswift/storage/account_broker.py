@@ -133,6 +133,7 @@ class AccountBroker(DatabaseBroker[ContainerRow]):
     kind: ClassVar[str] = "account"
     info_columns: ClassVar[tuple[str, ...]] = tuple(_OWN_COLUMNS)
     rows_table: ClassVar[str] = "container"
+    deleted_at: ClassVar[str] = "delete_timestamp"
     row_columns: ClassVar[tuple[str, ...]] = ContainerRow._fields[:7]
     stat_table: ClassVar[str] = "account_stat"
     schema: ClassVar[tuple[str, ...]] = SCHEMA

@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound="tuple[Any, ...]")
+
+_RECLAIMED_AT_ONCE = 1000  # rows: a moment for those who wait for the database
 Info = dict[str, Any]
 
 
@@ -71,6 +73,7 @@ class DatabaseBroker(abc.ABC, Generic[Row]):
     row_columns: ClassVar[tuple[str, ...]]  # of that table, in the order of pending tuples
     stat_table: ClassVar[str]  # the one row about itself
     schema: ClassVar[tuple[str, ...]]
+    deleted_at: ClassVar[str]  # the column of `rows_table` that says when a deleted row was deleted
     kept_at_deletion: ClassVar[frozenset[str]] = frozenset()  # metadata names, lower case
 
     def __init__(
@@ -204,6 +207,34 @@ class DatabaseBroker(abc.ABC, Generic[Row]):
 
         if rows:
             self.write(change)
+
+    # --- upkeep -------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Have SQLite look at all of it, in a native thread. Raises DatabaseMalformed, and quarantines it."""
+
+        def look(connection: sqlite3.Connection) -> str:
+            verdict: str = in_native_thread(connection.execute("PRAGMA quick_check(1)").fetchone)[0]
+            self.load_info(connection)
+            return verdict
+
+        verdict = self.read(look)
+        if verdict != "ok":
+            self._quarantine(verdict)
+
+    def reclaim(self, before: Timestamp) -> int:
+        """Forget the rows of what was deleted before that time; how many they were."""
+        which = f"SELECT ROWID FROM {self.rows_table} WHERE deleted = 1 AND {self.deleted_at} < ? LIMIT ?"
+        bounds = (before.internal, _RECLAIMED_AT_ONCE)
+
+        def forget(connection: sqlite3.Connection) -> int:
+            statement = f"DELETE FROM {self.rows_table} WHERE ROWID IN ({which})"
+            return connection.execute(statement, bounds).rowcount
+
+        forgotten = 0
+        while self.read(lambda connection: connection.execute(which, bounds).fetchone()):
+            forgotten += self.write(forget)
+        return forgotten
 
     # --- the row about itself -----------------------------------------------------------------------
 

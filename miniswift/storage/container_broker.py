@@ -103,6 +103,7 @@ class ContainerBroker(DatabaseBroker[ObjectRow]):
     kind: ClassVar[str] = "container"
     info_columns: ClassVar[tuple[str, ...]] = (*_OWN_COLUMNS, "object_count", "bytes_used")
     rows_table: ClassVar[str] = "object"
+    deleted_at: ClassVar[str] = "created_at"
     row_columns: ClassVar[tuple[str, ...]] = ObjectRow._fields[:7]
     stat_table: ClassVar[str] = "container_info"
     schema: ClassVar[tuple[str, ...]] = SCHEMA

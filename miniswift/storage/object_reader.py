@@ -74,6 +74,17 @@ class Reader:
             raise self._quarantine(f"its MD5 is {computed} and its ETag {self.etag}")
         return body
 
+    def verify(self, chunk_size: int, on_chunk: Callable[[int], None]) -> None:
+        """Compare all bytes with the ETag, telling `on_chunk` how many were read. Raises Quarantined."""
+        digest = md5(usedforsecurity=False)
+        offset = 0
+        while chunk := self.read_at(offset, chunk_size):
+            digest.update(chunk)
+            offset += len(chunk)
+            on_chunk(len(chunk))
+        if digest.hexdigest() != self.etag:
+            raise self._quarantine(f"its MD5 is {digest.hexdigest()} and its ETag {self.etag}")
+
     def read_at(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes from `offset`; fewer at the end."""
         try:
