@@ -48,6 +48,8 @@ interval = 3600
 """,
     "account": """
 [account-auditor]
+
+[account-reaper]
 """,
 }
 

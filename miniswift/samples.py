@@ -200,13 +200,14 @@ def samples() -> dict[str, str]:
         "what has expired there a while longer on disk.",
     )
     auditor = Section("object-auditor", (), ("miniswift.daemons.auditor:AuditorSettings",))
+    reaper = Section("account-reaper", (), ("miniswift.daemons.reaper:ReaperSettings",))
     account_auditor, container_auditor = (
         Section(f"{kind}-auditor", (), (f"miniswift.daemons.database_auditor:{kind.title()}AuditorSettings",))
         for kind in ("account", "container")
     )
     files = {
         "account-server.conf": _storage(
-            "account", 6202, "miniswift.storage:StorageSettings", account_auditor
+            "account", 6202, "miniswift.storage:StorageSettings", account_auditor, reaper
         ),
         "container-server.conf": _storage(
             "container",

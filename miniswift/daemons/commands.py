@@ -70,6 +70,11 @@ KINDS = (
             ("object-auditor", "miniswift.daemons.auditor:make_auditor"),
         ],
     ),
+    Kind(
+        "reaper",
+        "empty the accounts that were deleted",
+        [("account-reaper", "miniswift.daemons.reaper:make_reaper")],
+    ),
 )
 NAMES = tuple(kind.name for kind in KINDS)
 
