@@ -128,7 +128,9 @@ class Client:
         return None
 
     def _note_failure(self, node: Node, request: BackendRequest, response: Response) -> None:
-        if response.status == 507:
+        if response.status == 529:
+            logger.debug("node %s:%d/%s has enough to do", node.ip, node.port, node.device)
+        elif response.status == 507:
             self.limiter.limit(node, f"{request.method} answered 507, its device is missing or full")
         else:
             self.limiter.note(node, f"{request.method} answered {response.status}")

@@ -261,9 +261,10 @@ bind_port = {port}
 swift_dir = {self.etc}
 devices = {self.devices}
 mount_check = false
+recon_cache_path = {self.root / "var"}
 
 [pipeline:main]
-pipeline = healthcheck {kind}-server
+pipeline = healthcheck recon {kind}-server
 
 [app:{kind}-server]
 use = egg:swift#{kind}
@@ -271,6 +272,9 @@ log_requests = false
 
 [filter:healthcheck]
 use = egg:swift#healthcheck
+
+[filter:recon]
+use = egg:swift#recon
 {_DAEMONS[kind]}"""
 
     def _identity_conf(self, addresses: Addresses) -> str:

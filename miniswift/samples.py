@@ -143,6 +143,29 @@ def _filters() -> list[Section]:
         section("domain_remap", "domain_remap:DomainRemapSettings", about="In front of the auth filters."),
         section("container-quotas", about="Behind copy, as account-quotas."),
         section("account-quotas"),
+        section(
+            "ratelimit",
+            "ratelimit:RatelimitSettings",
+            about="Behind cache, in front of the auth filters. "
+            "container_ratelimit_N and container_listing_ratelimit_N, for N objects or more, besides.",
+        ),
+        section("read_only", "read_only:ReadOnlySettings", about="In front of the auth filters."),
+        section(
+            "name_check", "name_check:NameCheckSettings", about="In front of everything that knows names."
+        ),
+        section("crossdomain", "crossdomain:CrossDomainSettings", about="In front of the auth filters."),
+        section("cname_lookup", "cname_lookup:CnameLookupSettings", about="In front of domain_remap."),
+        section(
+            "list-endpoints",
+            "list_endpoints:ListEndpointsSettings",
+            about="Shows the storage network: only where nobody but its own programs reaches the proxy.",
+        ),
+        section(
+            "xprofile",
+            "xprofile:XprofileSettings",
+            about="For a while only: whoever reaches the proxy "
+            "may look, and every request is slower. Behind catch_errors. pip install miniswift[profile]",
+        ),
     ]
 
 
@@ -150,9 +173,22 @@ def _storage(kind: str, port: int, table: str, *more: Section) -> list[Section]:
     storage = "miniswift.storage:StorageSettings"
     return [
         Section("DEFAULT", (f"bind_port = {port}",), (*_PROCESS, storage)),
-        Section("pipeline:main", (f"pipeline = healthcheck {kind}-server",)),
+        Section("pipeline:main", (f"pipeline = healthcheck recon {kind}-server",)),
         Section(f"app:{kind}-server", (f"use = egg:miniswift#{kind}",), (table,), shown_before=(storage,)),
         _HEALTHCHECK,
+        Section(
+            "filter:recon",
+            ("use = egg:miniswift#recon",),
+            ("miniswift.middleware.recon:ReconSettings",),
+            shown_before=(storage,),
+        ),
+        Section(
+            "filter:backend_ratelimit",
+            ("use = egg:miniswift#backend_ratelimit",),
+            ("miniswift.middleware.backend_ratelimit:BackendRatelimitSettings",),
+            "Not in the pipeline above; it belongs behind recon.",
+            shown_before=(storage, *_PROCESS),
+        ),
         *more,
     ]
 

@@ -49,6 +49,7 @@ TYPE_OVERRIDDEN = "swift.content_type_overridden"  # filters; proxy; True: do no
 UPDATE_FOOTERS = "swift.callback.update_footers"  # filters; proxy; callable(dict) at the end of a PUT
 SLO_OVERRIDE = "swift.slo_override"  # container sync; slo; True: pass everything
 SLO_HOOK = "swift.callback.slo_manifest_hook"  # swift3; slo; callable(entries) → problems
+RATELIMITED = "swift.ratelimit.handled"  # ratelimit; ratelimit; True: it has waited
 SYMLINK_OVERRIDE = "swift.symlink_override"  # container sync; symlink; True: the target may come later
 FORMAT_LISTING = "swift.format_listing"  # filters; listing_formats; False: leave listings alone
 ACCESS_LOG_MADE = "swift.proxy_access_log_made"  # the first access logger; the others; True

@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from miniswift import recon_cache
 from miniswift.concurrency import Event, GreenPool, Timeout, spawn, trampoline
 from miniswift.supervisor import signal_pipe
 
@@ -34,8 +35,9 @@ class Daemon(abc.ABC):
     rest_factor: ClassVar[float] = 10.0
     progress_interval_s = 60.0  # between two lines of progress
 
-    def __init__(self, interval_s: float) -> None:
+    def __init__(self, interval_s: float, recon_folder: str = "") -> None:
         self.interval_s = interval_s
+        self._recon_folder = recon_folder  # where `stats` are noted; nowhere when empty
         self.is_stopping = False  # a pass under way ends at its next step
         self._next_progress = 0.0
 
@@ -45,6 +47,10 @@ class Daemon(abc.ABC):
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Let go of what is held open."""
+
+    def stats(self, took_s: float) -> dict[str, dict[str, object]]:
+        """What /recon tells of the last pass: server → names of Swift's and values."""
+        return {}
 
     def progress(self, message: str, *values: object) -> None:
         """Say how far a pass is, unless that was said a moment ago."""
@@ -66,8 +72,12 @@ class Daemon(abc.ABC):
         except Exception:
             logger.exception("a pass of the %s failed", self.name)
             return False
+        took_s = time.monotonic() - started
         if done:
-            logger.info("%s: %s in %.2f s", self.name, done, time.monotonic() - started)
+            logger.info("%s: %s in %.2f s", self.name, done, took_s)
+        if self._recon_folder:
+            for server, values in self.stats(took_s).items():
+                recon_cache.dump(self._recon_folder, server, values)
         return True
 
     def _repeat(self, stopped: Event) -> None:

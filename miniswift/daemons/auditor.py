@@ -22,8 +22,8 @@ from miniswift.cluster import Cluster, Policy
 from miniswift.config import count, option, positive, seconds, words
 from miniswift.daemons import Daemon
 from miniswift.daemons.devices import Devices, folders
-from miniswift.daemons.pace import Pace
 from miniswift.errors import MiniswiftError
+from miniswift.pace import Pace
 from miniswift.pipeline import read_settings
 from miniswift.storage import StorageSettings, xattrs
 from miniswift.storage.disk_errors import DiskFileError, NotFound, Quarantined
@@ -76,7 +76,7 @@ class ObjectAuditor(Daemon):
         reads_content: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(settings.interval)
+        super().__init__(settings.interval, settings.recon_cache_path)
         self.progress_interval_s = settings.log_time
         self._settings = settings
         self._reads_content = reads_content
@@ -108,6 +108,15 @@ class ObjectAuditor(Daemon):
             f"{self.counts['passed']} objects are well, {self.counts['quarantined']} were quarantined, "
             f"{self.counts['failed']} could not be read"
         )
+
+    def stats(self, took_s: float) -> dict[str, dict[str, object]]:
+        """See Daemon."""
+        counts = self.counts
+        of_pass: dict[str, object] = {
+            "errors": counts["failed"], "passes": counts["passed"], "quarantined": counts["quarantined"],
+            "bytes_processed": counts["bytes"], "start_time": time.time() - took_s, "audit_time": took_s,
+        }  # fmt: skip
+        return {"object": {f"object_auditor_stats_{'ALL' if self._reads_content else 'ZBF'}": of_pass}}
 
     def _audit_all(self, device: Path, policy: Policy) -> None:
         for partition, folder in _objects(device / f"objects{policy.suffix}"):

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from miniswift.config import option, seconds
 from miniswift.daemons import Daemon
 from miniswift.daemons.devices import Devices, databases
-from miniswift.daemons.pace import Pace
 from miniswift.errors import MiniswiftError
+from miniswift.pace import Pace
 from miniswift.pipeline import read_settings
 from miniswift.storage import StorageSettings
 from miniswift.storage.account_broker import AccountBroker
@@ -64,7 +64,7 @@ class DatabaseAuditor(Daemon):
         per_second: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(settings.interval)
+        super().__init__(settings.interval, settings.recon_cache_path)
         self._broker = broker
         self._devices = Devices(settings)
         self._pace = Pace(per_second)
@@ -89,6 +89,15 @@ class DatabaseAuditor(Daemon):
                 self.progress("%d %s are well, %d failed so far", self.passed, kind, self.failed)
         logger.debug("%d %s are well, %d failed", self.passed, kind, self.failed)
         return f"{self.passed} {kind} are well, {self.failed} failed" if self.failed else ""
+
+    def stats(self, took_s: float) -> dict[str, dict[str, object]]:
+        """See Daemon."""
+        kind = self._broker.kind
+        of_pass: dict[str, object] = {
+            f"{kind}_audits_passed": self.passed, f"{kind}_audits_failed": self.failed,
+            f"{kind}_audits_since": time.time() - took_s, f"{kind}_auditor_pass_completed": took_s,
+        }  # fmt: skip
+        return {kind: of_pass}
 
     def _audit(self, db_file: str) -> None:
         broker = self._broker(db_file, self._databases)

@@ -29,8 +29,8 @@ from miniswift.concurrency import GreenPool
 from miniswift.config import count, option, positive, reading, seconds, text
 from miniswift.daemons import Daemon
 from miniswift.daemons.internal_client import InternalClient, Refused
-from miniswift.daemons.pace import Pace
 from miniswift.errors import ConfigError
+from miniswift.pace import Pace
 from miniswift.pipeline import read_section, read_settings
 from miniswift.responses import Headers
 from miniswift.storage import StorageSettings, expiring
@@ -102,7 +102,7 @@ class Expirer(Daemon):
         delays: Mapping[tuple[str, str], float] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(settings.interval)
+        super().__init__(settings.interval, settings.recon_cache_path)
         settings.check()
         self._settings = settings
         self._account = f".{settings.expiring_objects_account_name}"
@@ -127,6 +127,10 @@ class Expirer(Daemon):
         logger.debug("%d objects expired, %d could not be removed", self._expired, self._failed)
         counts = ((self._expired, "objects expired"), (self._failed, "could not be removed"))
         return ", ".join(f"{count} {what}" for count, what in counts if count)
+
+    def stats(self, took_s: float) -> dict[str, dict[str, object]]:
+        """See Daemon."""
+        return {"object": {"object_expiration_pass": took_s, "expired_last_pass": self._expired}}
 
     # --- the queue -------------------------------------------------------------------------------
 

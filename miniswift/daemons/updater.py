@@ -62,14 +62,22 @@ class Updater(Daemon):
     name = "updater"
 
     def __init__(self, settings: UpdaterSettings, cluster: Cluster, transport: Transport) -> None:
-        super().__init__(settings.interval)
+        super().__init__(settings.interval, settings.recon_cache_path)
         self._devices = Devices(settings)
+        self._left = 0  # updates that the last pass could not deliver
         self._objects = ObjectUpdates(cluster, transport, settings.concurrency, lambda: self.is_stopping)
         self._containers = ContainerReports(cluster, transport, lambda: self.is_stopping)
 
     def close(self) -> None:
         """Close what is held open."""
         self._containers.close()
+
+    def stats(self, took_s: float) -> dict[str, dict[str, object]]:
+        """See Daemon."""
+        now = time.time()
+        pending = {"async_pending": self._left, "async_pending_last": now}
+        swept = {"object_updater_sweep": took_s, "object_updater_last": now}
+        return {"object": {**pending, **swept}, "container": {"container_updater_sweep": took_s}}
 
     def run_once(self) -> str:
         delivered = failed = reported = 0
@@ -81,6 +89,7 @@ class Updater(Daemon):
             except OSError as error:
                 logger.error("device %s cannot be used: %s", device, error)
         logger.debug("%d containers had news for their accounts", reported)
+        self._left = failed
         counts = ((delivered, "updates delivered"), (failed, "not yet"))
         return ", ".join(f"{count} {what}" for count, what in counts if count)
 

@@ -42,6 +42,7 @@ class StorageSettings(ProcessSettings):
     conn_timeout: float = option(seconds, "0.5", "seconds to connect to another server")
     node_timeout: float = option(seconds, "3", "seconds to wait for another server's answer")
     log_requests: bool = option(boolean, "true", "one line a request")
+    recon_cache_path: str = option(text, "/var/cache/swift", "folder where daemons note what they did")
     replication_server: str = option(
         text, "", "true: serve only replication verbs; false: all but them; empty: everything"
     )

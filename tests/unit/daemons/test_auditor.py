@@ -12,7 +12,7 @@ import pytest
 
 from miniswift.daemons.auditor import AuditorSettings, ObjectAuditor
 from miniswift.daemons.database_auditor import DatabaseAuditor, DatabaseAuditorSettings
-from miniswift.daemons.pace import Pace
+from miniswift.pace import Pace
 from miniswift.storage import xattrs
 from miniswift.storage.account_broker import AccountBroker
 from miniswift.storage.container_broker import ContainerBroker
